@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "base/uuid.h"
+#include "events/event.h"
+#include "store/event_log.h"
+
+namespace wfo::store {
+
+/// A place in a tenant's ledger: 0, 1, 2, … without gaps; part 4's leaf index.
+using LedgerIndex = std::int64_t;
+
+/// What is appended: the event and what search needs of it.
+struct LedgerRecord {
+  events::EventPtr event;
+  std::optional<WorkflowId> workflow;
+  std::optional<OpportunityId> opportunity;
+  Timestamp received_at;
+};
+
+struct LedgerEntry {
+  TenantId tenant;
+  LedgerIndex index = 0;
+  EventId event_id;
+  std::string type;
+  Timestamp timestamp;    // the event's own
+  Timestamp received_at;  // when the ledger took it
+  std::optional<WorkflowId> workflow;
+  std::optional<OpportunityId> opportunity;
+  std::string bytes;  // as received
+};
+
+/// What the ledger could not take as an event.
+struct QuarantinedMessage {
+  std::int64_t id = 0;  // given by the store
+  std::optional<TenantId> tenant;
+  std::optional<EventId> event_id;
+  std::string reason;
+  Timestamp received_at;
+  std::string bytes;  // as received
+};
+
+enum class LedgerOutcome {
+  appended,
+  repeated,  // same bytes under a known (tenant, event id): nothing is written
+  forged,    // other bytes under a known id: quarantined
+};
+
+struct LedgerQuery {
+  TenantId tenant;
+  std::string type;               // "": all
+  std::optional<Timestamp> from;  // of the event's timestamp, inclusive
+  std::optional<Timestamp> to;    // exclusive
+  std::optional<WorkflowId> workflow;
+  std::optional<OpportunityId> opportunity;
+  LedgerIndex after = -1;   // the page's cursor: only entries with a greater index
+  std::size_t limit = 100;  // 1..10000
+};
+
+/// The audit log's tables: a database of their own. Any thread.
+class LedgerStore {
+ public:
+  virtual ~LedgerStore() = default;
+
+  /// One durable transaction: appends the records in order, quarantines, and moves `consumer` to `position`.
+  /// One outcome per record. Errors: `unavailable`, `corruption`; then nothing is written.
+  [[nodiscard]] virtual Result<std::vector<LedgerOutcome>> append(std::span<const LedgerRecord> records,
+                                                                  std::span<const QuarantinedMessage> unreadable,
+                                                                  std::string_view consumer, Sequence position) = 0;
+  [[nodiscard]] virtual Result<Sequence> position(std::string_view consumer) = 0;
+
+  /// How many entries a tenant's ledger has.
+  [[nodiscard]] virtual Result<LedgerIndex> size(const TenantId& tenant) = 0;
+  [[nodiscard]] virtual Result<std::vector<TenantId>> tenants() = 0;
+  /// Ascending by index.
+  [[nodiscard]] virtual Result<std::vector<LedgerEntry>> search(const LedgerQuery& query) = 0;
+  /// The oldest first, at most `limit` with id > `after`; of one tenant if given.
+  [[nodiscard]] virtual Result<std::vector<QuarantinedMessage>> quarantined(const std::optional<TenantId>& tenant,
+                                                                            std::int64_t after, std::size_t limit) = 0;
+};
+
+}  // namespace wfo::store

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "workflow/run.h"
+
+namespace wfo::store {
+
+/// A run as loaded, with the version that guards it against lost updates.
+struct StoredRun {
+  workflow::Run run;
+  std::int64_t version = 0;
+};
+
+struct RunQuery {
+  TenantId tenant;
+  std::optional<OpportunityId> opportunity;
+  std::optional<workflow::RunStatus> status;
+  std::size_t limit = 50;            // 1..1000
+  std::optional<WorkflowId> before;  // the page's cursor: only runs older than this one
+};
+
+/// Runs and the results of their steps.
+class RunStore {
+ public:
+  virtual ~RunStore() = default;
+
+  /// One place per id, in order; nothing where there is no such run. In a transaction the rows stay locked until its
+  /// end. Results of completed steps are filled in.
+  [[nodiscard]] virtual Result<std::vector<std::optional<StoredRun>>> load(std::span<const WorkflowId> ids) const = 0;
+  /// The active run of an opportunity that its unique index guards, if there is one. (Runs started with
+  /// `start_new` beside another stand outside of it.)
+  [[nodiscard]] virtual Result<std::optional<WorkflowId>> active_run(const TenantId& tenant,
+                                                                     const OpportunityId& opportunity) const = 0;
+  /// The newest first.
+  [[nodiscard]] virtual Result<std::vector<workflow::Run>> list(const RunQuery& query) const = 0;
+  /// Ids of active runs whose wake-up is due at `now`, the most overdue first.
+  [[nodiscard]] virtual Result<std::vector<WorkflowId>> due(Timestamp now, std::size_t count_max) const = 0;
+  /// The earliest wake-up of all active runs.
+  [[nodiscard]] virtual Result<std::optional<Timestamp>> next_wake_up() const = 0;
+  /// Active runs without a wake-up: there must be none (invariant 8).
+  [[nodiscard]] virtual Result<std::vector<WorkflowId>> without_wake_up(std::size_t count_max) const = 0;
+  /// How many runs are active, over all tenants.
+  [[nodiscard]] virtual Result<std::int64_t> count_active() const = 0;
+
+  /// `exclusive`: takes the opportunity's place in the unique index of active runs.
+  /// Errors: `conflict` the place is taken.
+  [[nodiscard]] virtual Result<void> insert(const workflow::Run& run, bool exclusive) = 0;
+  /// Writes a run that was loaded before. Results that were stored are never written again. A run that ended gives
+  /// its place in the unique index back; one that is active again takes it.
+  /// Errors: `conflict` somebody else wrote it since, or the place is taken.
+  [[nodiscard]] virtual Result<void> update(const StoredRun& before, const workflow::Run& after) = 0;
+
+  /// Deletes at most `count_max` runs that ended before `before`, with their results. Returns how many.
+  [[nodiscard]] virtual Result<std::size_t> purge(Timestamp before, std::size_t count_max) = 0;
+};
+
+}  // namespace wfo::store
