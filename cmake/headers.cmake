@@ -1,0 +1,17 @@
+# wfo_check_headers()
+# Compiles every header of src/ that has no .cpp beside it, each alone. The others need no such proof: their .cpp
+# includes them first (scripts/check-includes.py).
+function(wfo_check_headers)
+  file(GLOB_RECURSE headers RELATIVE ${CMAKE_SOURCE_DIR}/src CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*.h)
+  set(sources "")
+  foreach(header IN LISTS headers)
+    string(REGEX REPLACE "\\.h$" ".cpp" source ${header})
+    if(NOT EXISTS ${CMAKE_SOURCE_DIR}/src/${source})
+      file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/headers/${source} CONTENT "#include \"${header}\"\n" @ONLY)
+      list(APPEND sources ${CMAKE_BINARY_DIR}/generated/headers/${source})
+    endif()
+  endforeach()
+  add_library(wfo_headers OBJECT ${sources})
+  target_compile_options(wfo_headers PRIVATE -O0 -g0)
+  target_link_libraries(wfo_headers PRIVATE wfo_app GTest::gtest GTest::gmock rapidcheck)
+endfunction()
