@@ -30,11 +30,13 @@ trap clean_up EXIT
 
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' 'Component: main' 'Created-By: Packages' | head -n 1)
 [ -n "$mirror" ] || die "this machine's apt has no source for bookworm main"
+chmod 755 "$root" # apt fetches as a user of its own
 say "minimal Debian 12 into $root"
 debootstrap --variant=minbase bookworm "$root" "$mirror" >&2
 cp --parents --dereference /etc/resolv.conf /etc/hosts "$root"
-for file in /etc/apt/sources.list.d/debian.sources /etc/ssl/certs/ca-certificates.crt /etc/npmrc ~/.npmrc; do
-  [ ! -f "$file" ] || cp --parents --dereference "$file" "$root"
+# Copied only where they are: /usr/local/share/ca-certificates joins the others when ca-certificates gets installed.
+for path in /etc/apt/sources.list.d/debian.sources /usr/local/share/ca-certificates /etc/npmrc ~/.npmrc; do
+  [ ! -e "$path" ] || cp --parents --recursive --dereference "$path" "$root"
 done
 [ ! -f "$root/etc/apt/sources.list.d/debian.sources" ] || rm "$root/etc/apt/sources.list"
 mount -t proc proc "$root/proc"

@@ -43,19 +43,19 @@ done
 require_debian
 install_packages build test
 command -v npm >/dev/null || install_packages npm
-PATH=$(dirname "$(scripts/node.sh)"):$PATH
-export PATH
-
-say "checking the format"
-scripts/check-format.sh
-say "checking the includes"
-scripts/check-includes.py
-
 ajv=tests/contracts/ajv
 if [ "$ajv/package-lock.json" -nt "$ajv/node_modules/.package-lock.json" ]; then
   say "installing the npm packages of $ajv"
   npm ci --prefix "$ajv" --no-audit --no-fund
 fi
+# Only now: npm itself stays with the Node that it was installed for.
+node=$(scripts/node.sh)
+export PATH=${node%/*}:$PATH
+
+say "checking the format"
+scripts/check-format.sh
+say "checking the includes"
+scripts/check-includes.py
 
 configure "$folder" -DWFO_TESTS=ON -DWFO_SANITIZE="$sanitize"
 build "$folder"
