@@ -2,8 +2,8 @@
 """Refuses includes that break the order of the modules in src/ (docs/adr/0001-modules.md).
 
 A module includes only what its line in MAY_INCLUDE names; a detail/ folder is its own module's business; x.cpp
-includes its x.h before anything else, so that compiling it proves that the header needs nothing before it. Headers
-without such a file are compiled alone by cmake/headers.cmake.
+includes its x.h before anything else, so that compiling it proves that the header needs nothing before it (headers
+without such a file are compiled alone by cmake/headers.cmake); and some libraries are known to few modules only.
 
 usage: check-includes.py [ROOT]    ROOT holds src/; default: the folder above this one
 Exit codes: 0 all well, 1 something is refused, 2 wrong usage.
@@ -47,6 +47,18 @@ LEVELS = [
 ]
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 
+# Libraries that only these modules know, longest prefix first; tests may use them all (docs/dependencies.md).
+LIBRARIES = {
+    "boost/json": [],
+    "boost/": ["api", "app"],
+    "CLI/": ["app"],
+    "openssl/": ["base"],
+    "prometheus/": ["base"],
+    "spdlog/": ["base"],
+    "sqlite3": ["store/sqlite"],
+    "yaml-cpp/": ["workflow", "analysis", "app"],
+}
+
 GENERATED = "embedded"  # files that wfo_embed (cmake/embed.cmake) writes into the build folder
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
@@ -66,9 +78,12 @@ def reason_to_refuse(includer, quoted, target, exists):
     module = module_of(includer)
     is_test = "/tests/" in includer
     if not exists(target):
-        if not quoted or target.startswith(GENERATED + "/") or is_test:
-            return None  # a library, a generated file, or a file of tests/ at the root, which tests see too
-        return "no such file below src/; paths start at the module"
+        if is_test or target.startswith(GENERATED + "/"):
+            return None  # tests see the files of tests/ at the root, too
+        library = next((prefix for prefix in LIBRARIES if target.startswith(prefix)), None)
+        if library and module not in LIBRARIES[library]:
+            return f"{library} is for {', '.join(LIBRARIES[library]) or 'tests'} only"
+        return "no such file below src/; paths start at the module" if quoted and not library else None
     other = module_of(target)
     if other is None:
         return "it belongs to no module"

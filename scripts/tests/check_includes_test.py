@@ -93,9 +93,15 @@ class Includes(unittest.TestCase):
     def test_a_path_that_does_not_start_at_the_module_is_refused(self):
         self.assert_refused("src/base/uuid.h", '#include "result.h"', "paths start at the module")
 
-    def test_libraries_and_embedded_files_are_no_business_of_this_check(self):
-        self.assert_allowed("src/base/uuid.h", "#include <vector>\n#include <boost/asio.hpp>")
+    def test_the_standard_library_and_embedded_files_are_open_to_all(self):
+        self.assert_allowed("src/base/uuid.h", "#include <vector>\n#include <fmt/format.h>")
         self.assert_allowed("src/base/uuid.h", '#include "embedded/contracts.h"')
+
+    def test_a_library_is_known_to_its_modules_only(self):
+        self.assert_allowed("src/store/sqlite/file.h", "#include <sqlite3.h>")
+        self.assert_refused("src/ledger/file.h", "#include <sqlite3.h>", "sqlite3 is for store/sqlite only")
+        self.assert_refused("src/api/json.h", "#include <boost/json.hpp>", "boost/json is for tests only")
+        self.assert_allowed("src/base/tests/json_test.cpp", "#include <boost/json.hpp>")
 
     def test_a_folder_that_is_no_module_is_refused(self):
         code, output = run_on(TREE | {"src/helpers/text.h": "#pragma once\n"})
