@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 usage() { echo "usage: scripts/check-format.sh [--fix]"; }
-mode=(--dry-run --Werror)
+mode=(--dry-run --Werror --ferror-limit=1)
 case "${1-}" in
   "") ;;
   --fix) mode=(-i) ;;
