@@ -116,7 +116,8 @@ Response Router::handle(Request& request) const {
     request.query = *std::move(query);
   }
   const auto wanted_type = endpoint->options.content_type;
-  if (!request.body.empty() && !wanted_type.empty()) {
+  const bool body_counts = endpoint->method != Method::get && !request.body.empty();
+  if (body_counts && !wanted_type.empty()) {
     const auto given = request.headers.find("Content-Type").value_or("");
     if (media_type(given) != wanted_type) {
       return error_response(

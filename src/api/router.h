@@ -16,8 +16,8 @@ using Handler = std::function<Response(const Request&)>;
 struct RouteOptions {
   /// Over TCP there is no such route: the answer is 404.
   bool local_only = false;
-  /// What a body, if there is one, must be (else 415); empty: anything. That a form cannot send it keeps other
-  /// sites' pages out, too.
+  /// What a body, if there is one, must be (else 415); empty: anything; of no matter to GET. That a form cannot send
+  /// it keeps other sites' pages out, too.
   std::string_view content_type = kJson;
 };
 
