@@ -14,7 +14,11 @@ namespace wfo::workflow {
 
 // What can happen to a run.
 
-/// A worker's answer. Correlated by `step` if it is given, else by `step_type`.
+/// What is longer in an error or a reason is cut, and says so: it becomes part of our own state and events.
+inline constexpr std::size_t kErrorBytesMax = 4'096;
+
+/// A worker's answer. Correlated by `step` if it is given, else by `step_type`; a `step` of another type than
+/// `step_type` (unless that is "") is unknown.
 struct StepCompleted {
   std::optional<StepId> step;
   std::string_view step_type;
@@ -80,6 +84,10 @@ struct Decision {
 /// The first state of a run and what it wants: `PublishStarted`, then a request for each step without dependencies.
 /// `run` brings ids (of the steps too: one per step of the definition, in its order), tenant, opportunity, trigger.
 [[nodiscard]] Decision start(Run run, const Definition& definition, Timestamp now);
+
+/// Whether `definition` is the one that `run` is pinned to: name, version and step types. `decide` demands it, so ask
+/// before: a definition that was edited under its old version must be refused, not met half-way through a run.
+[[nodiscard]] bool fits(const Run& run, const Definition& definition);
 
 /// The one place where a run's fate is decided. Pure: the same arguments give the same decision. `definition` is the
 /// one the run is pinned to; `seed` feeds the jitter of retries. A late completion (of a sibling, or of the failed

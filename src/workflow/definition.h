@@ -11,12 +11,16 @@
 
 namespace wfo::workflow {
 
+inline constexpr std::size_t kStepsMax = 60;
+inline constexpr std::size_t kDefinitionBytesMax = 1024 * 1024;
+inline constexpr milliseconds kDurationMax{std::chrono::days{3650}};  // of every timeout, delay and deadline
+
 /// How often and when a failed step is tried again.
 struct RetryPolicy {
   int attempts_max = 3;             // 1..100, the first try included
-  milliseconds delay_first{1'000};  // > 0
+  milliseconds delay_first{1'000};  // 1 ms..kDurationMax
   double factor = 2.0;              // 1..10
-  milliseconds delay_max{30'000};   // >= delay_first
+  milliseconds delay_max{30'000};   // delay_first..kDurationMax
   double jitter = 0.2;              // 0..1: a delay is drawn from delay * (1 ± jitter)
   friend bool operator==(const RetryPolicy&, const RetryPolicy&) = default;
 };
@@ -28,7 +32,7 @@ struct StepDefinition {
   std::string failed_event;             // consumed: not done
   std::string result_key;               // where the result stands in `results`: `risk`
   std::vector<std::string> depends_on;  // types of steps that must be completed before this one is requested
-  milliseconds timeout{5 * 60 * 1000};  // from a request to its completion; > 0
+  milliseconds timeout{5 * 60 * 1000};  // from a request to its completion; 1 ms..kDurationMax
   RetryPolicy retry;
   friend bool operator==(const StepDefinition&, const StepDefinition&) = default;
 };
@@ -46,8 +50,8 @@ struct Definition {
   std::string name;                           // `opportunity-analysis`
   std::string version;                        // `1.0.0`; a run is pinned to the version it started with
   std::vector<std::string> triggers;          // event types that start a run
-  std::vector<StepDefinition> steps;          // 1..60
-  milliseconds run_deadline{30 * 60 * 1000};  // from the start of a run attempt; > 0
+  std::vector<StepDefinition> steps;          // 1..kStepsMax
+  milliseconds run_deadline{30 * 60 * 1000};  // from the start of a run attempt; 1 ms..kDurationMax
   OnActive on_active = OnActive::coalesce;
   friend bool operator==(const Definition&, const Definition&) = default;
 
@@ -55,9 +59,10 @@ struct Definition {
   [[nodiscard]] std::optional<std::size_t> step_index(std::string_view type) const;
 };
 
-/// Reads a definition from YAML. `event_types` are those that have a contract. Errors: `invalid_argument`, every one
-/// with `file:line`: unknown keys, bad values (with what is allowed), cycles in depends_on, events without a
-/// contract, duplicate step types, result keys or events.
+/// Reads a definition from YAML; the keys are the names of the fields above. `event_types` are those that have a
+/// contract. Errors: `invalid_argument`, all of them, each a line `file:line: message`: unknown and missing keys, bad
+/// values (with what is allowed), cycles in depends_on, events without a contract or that every run publishes itself,
+/// duplicate step types, result keys or events.
 [[nodiscard]] Result<Definition> parse_definition(std::string_view yaml, std::string_view file,
                                                   std::span<const std::string> event_types);
 
