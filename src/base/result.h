@@ -51,15 +51,16 @@ namespace detail {
 #define WFO_CONCAT_(a, b) a##b
 #define WFO_CONCAT(a, b) WFO_CONCAT_(a, b)
 
-/// Returns the error of `expression` to the caller, if it has one.
-#define TRY(expression)                                          \
-  do {                                                           \
-    if (auto wfo_try_result = (expression); !wfo_try_result)     \
-      return std::unexpected(std::move(wfo_try_result).error()); \
+/// Returns the error of `expression` to the caller, if it has one. (__COUNTER__ and not __LINE__: a whole lambda with
+/// TRYs of its own may be the argument of one, and then all of them stand on one line.)
+#define TRY(expression) WFO_TRY(WFO_CONCAT(wfo_try_, __COUNTER__), expression)
+#define WFO_TRY(result, expression)                                                             \
+  do {                                                                                          \
+    if (auto result = (expression); !result) return std::unexpected(std::move(result).error()); \
   } while (false)
 
 /// `TRY_ASSIGN(const auto x, f());`: x is the value of f(), or the caller gets its error.
-#define TRY_ASSIGN(declaration, expression) WFO_TRY_ASSIGN(WFO_CONCAT(wfo_try_, __LINE__), declaration, expression)
+#define TRY_ASSIGN(declaration, expression) WFO_TRY_ASSIGN(WFO_CONCAT(wfo_try_, __COUNTER__), declaration, expression)
 #define WFO_TRY_ASSIGN(temporary, declaration, expression)              \
   auto temporary = (expression);                                        \
   if (!temporary) return std::unexpected(std::move(temporary).error()); \
