@@ -5,39 +5,15 @@
 #include <rapidcheck/gtest.h>
 
 #include <charconv>
-#include <fstream>
-#include <iterator>
 
-#include "events/types.h"
+#include "workflow/tests/samples.h"
 
 namespace wfo::workflow {
 namespace {
 
-using namespace std::chrono_literals;
+using namespace samples;
 
-const std::vector<std::string> kContracts = [] {
-  std::vector<std::string> types;
-  for (const std::string_view type :
-       {events::kAnalysisStarted, events::kAnalysisCompleted, events::kAnalysisFailed, events::kStepCompleted,
-        events::kRiskAnalysisRequested, events::kRiskScoringRequested, events::kForecastRequested,
-        events::kRecommendationRequested, events::kRiskEvaluationCompleted, events::kRiskEvaluationFailed,
-        events::kRiskScoringCompleted, events::kRiskScoringFailed, events::kForecastCompleted, events::kForecastFailed,
-        events::kRecommendationCompleted, events::kRecommendationFailed, events::kOpportunityUpdated,
-        events::kShardUpdated}) {
-    types.emplace_back(type);
-  }
-  return types;
-}();
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path);
-  EXPECT_TRUE(file) << path;
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string shipped_text() { return read_file(WFO_SOURCE_DIR "/workflows/opportunity-analysis.yaml"); }
-
-Result<Definition> parse(std::string_view yaml) { return parse_definition(yaml, "w.yaml", kContracts); }
+Result<Definition> parse(std::string_view yaml) { return parse_definition(yaml, "w.yaml", contracts()); }
 
 std::string errors_of(std::string_view yaml) {
   const auto definition = parse(yaml);
