@@ -41,6 +41,10 @@ class Store {
   /// `corruption` stop.
   [[nodiscard]] virtual Result<void> transact(FunctionRef<Result<void>(Transaction&)> body) = 0;
 
+  /// Whether new work may be taken; asked before it is, since work that was taken must be finished. Cheap.
+  /// Errors: `unavailable` the disk is nearly full: names the free space and the bound; or the database is away.
+  [[nodiscard]] virtual Result<void> admission() = 0;
+
   /// Runs `body` on a snapshot of what is committed. Beside writers, at most as many at once as there are readers.
   [[nodiscard]] virtual Result<void> read(FunctionRef<Result<void>(const Transaction&)> body) = 0;
 };
