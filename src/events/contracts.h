@@ -18,11 +18,11 @@ inline constexpr std::size_t kEventBytesMax = 1024 * 1024;  // the default bound
 struct Envelope {
   std::string_view type;
   TenantId tenant;
-  std::string_view source;              // the role that publishes
-  std::string correlation_id;           // "" leaves it out
-  std::optional<EventId> causation_id;  // the event that directly caused this one
-  std::string user_id;                  // "" leaves it out
-  std::string traceparent;              // "" leaves it out
+  std::string_view source{};              // the role that publishes
+  std::string correlation_id{};           // "" leaves it out; at most kMetadataTextMax characters
+  std::optional<EventId> causation_id{};  // the event that directly caused this one
+  std::string user_id{};                  // "" leaves it out
+  std::string traceparent{};              // "" leaves it out
 };
 
 /// The contracts of all event types (contracts/events/*.schema.json, compiled in). Immutable; any thread.
@@ -39,14 +39,18 @@ class Contracts {
   [[nodiscard]] std::optional<std::string_view> schema_text(std::string_view type) const;
 
   /// Reads what others published, liberally in the envelope (design section 4): `source` may be an object
-  /// `{service, instance}`, `version` any string, `tenantId` may stand in `data` only, `timestamp` may be missing
-  /// (then `received`), `id` too if `message_id` is given. `data` must satisfy the type's contract.
-  /// Errors: `invalid_argument`, with all reasons: not JSON, too large, no type, no tenant, no id, contract broken.
+  /// `{service, instance}`, `version` any string or missing, `tenantId` may stand in `data` only, `timestamp` may be
+  /// missing (then `received`), `id` too if `message_id` is given; null is as good as missing. `data` must satisfy the
+  /// type's contract.
+  /// Errors: `invalid_argument`, with all reasons: not JSON, too large, no type, no tenant, two tenants, no id,
+  /// contract broken.
   [[nodiscard]] Result<EventPtr> read(std::string bytes, Timestamp received,
                                       const std::optional<EventId>& message_id = std::nullopt) const;
 
-  /// Reads back what was checked before it was stored: parses, does not validate again. Errors: `corruption`.
-  [[nodiscard]] Result<EventPtr> restore(std::string bytes, Timestamp received) const;
+  /// Reads back what `read` or `make` gave and a store kept: parses, does not validate again. `message_id` is the one
+  /// that `read` had, if the bytes may be without an id. Errors: `corruption`.
+  [[nodiscard]] Result<EventPtr> restore(std::string bytes, Timestamp received,
+                                         const std::optional<EventId>& message_id = std::nullopt) const;
 
   /// Writes an event and validates all of it. `write_data` writes the value of `data`, an object.
   /// Errors: `invalid_argument` with type, pointer and rule. For events made of our own values that is our bug and
@@ -69,7 +73,7 @@ class EventFactory {
  public:
   EventFactory(const Contracts& contracts, IdSource& ids, const Clock& clock, std::string_view source)
       : contracts_(contracts), ids_(ids), clock_(clock), source_(source) {}
-  /// An event of `type` for what `cause` (may be null) led to: correlation and causation come from it.
+  /// An event of `type` for what `cause` (may be null) led to: correlation, causation and traceparent come from it.
   [[nodiscard]] Result<EventPtr> make(std::string_view type, const TenantId& tenant, const Event* cause,
                                       FunctionRef<void(json::Writer&)> write_data) const;
   /// The same with all of the envelope; `envelope.source` is replaced by this factory's.

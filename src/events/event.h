@@ -19,6 +19,9 @@ enum class Verdict {
   no_schema,  // a type that we hold no contract for: recorded as what it is, trusted for nothing
 };
 
+/// Bound of what is carried on from one event's metadata to the next: as long as AMQP's short strings can be.
+inline constexpr std::size_t kMetadataTextMax = 255;
+
 /// One event: the bytes that came, and where its parts stand in them. Immutable, shared between threads.
 /// Made by `Contracts` only, so an event that exists has been checked.
 class Event {
@@ -27,13 +30,16 @@ class Event {
   [[nodiscard]] const std::string& type() const { return type_; }
   [[nodiscard]] const TenantId& tenant() const { return tenant_; }
   [[nodiscard]] Timestamp timestamp() const { return timestamp_; }
-  /// The role or service that published it; `service` of a source that is an object.
+  /// The role or service that published it; `service` of a source that is an object; "" if it did not say.
   [[nodiscard]] const std::string& source() const { return source_; }
   [[nodiscard]] const std::string& version() const { return version_; }
-  /// The object `data`.
+  /// The object `data`. Empty if there is none, which only an event without contract can be like.
   [[nodiscard]] json::Value data() const;
-  /// `metadata.correlationId`, else the event's own id: what it causes carries it on.
+  /// `metadata.correlationId` if it is a string of 1 to kMetadataTextMax bytes, else the event's own id: what it causes
+  /// carries it on.
   [[nodiscard]] std::string correlation_id() const;
+  /// `metadata.traceparent`, with the same bound, else "".
+  [[nodiscard]] std::string traceparent() const;
   [[nodiscard]] json::Value root() const { return document_.root(); }
   /// Exactly as received or as first written.
   [[nodiscard]] const std::string& bytes() const { return document_.text(); }
