@@ -847,13 +847,13 @@ void append_quoted(std::string& out, std::string_view text) {
     out.append(at, run_end);
     at = run_end;
     if (at == end) break;
-    if (static_cast<unsigned char>(*at) < 0x80) {
+    if (static_cast<unsigned char>(*at) < 0x80 && *at != 0) {
       append_escaped_byte(out, *at++);
       continue;
     }
     const int length = utf8_length(at, end);
     if (length == 0) {
-      out += "\\ufffd";  // what is no UTF-8 cannot be said in JSON; that something was there can
+      out += "\\ufffd";  // what our parser would refuse cannot be said; that something was there can
       ++at;
       continue;
     }

@@ -190,7 +190,9 @@ class Writer {
   bool first_ = true;  // nothing stands before the next key or value in its container
 };
 
-/// Appends `text` as a JSON string with quotes; what JSON or a terminal could trip over is escaped.
+/// Appends `text` as a JSON string with quotes; what JSON or a terminal could trip over is escaped: control characters
+/// (C1 and DEL too), line separators, marks that turn the direction of writing. U+0000, and each byte that is no UTF-8,
+/// becomes U+FFFD, so that `Document::parse` accepts whatever was written.
 void append_quoted(std::string& out, std::string_view text);
 
 /// RFC 6901: `~` and `/` of a key become `~0` and `~1`.

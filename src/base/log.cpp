@@ -3,6 +3,9 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <string>
+
 namespace wfo {
 
 struct Logger::Sink {
@@ -23,8 +26,12 @@ Logger& Logger::silent() {
   return logger;
 }
 
-void Logger::write(LogLevel level, std::string_view line) {
+void Logger::write(LogLevel level, std::string_view message) {
   if (!sink_) return;
+  // A message may quote what somebody sent: it must not make lines of its own or speak to a terminal.
+  std::string line(message);
+  std::ranges::replace_if(
+      line, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
   switch (level) {
     case LogLevel::debug:
       sink_->logger.debug("{}", line);

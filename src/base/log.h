@@ -10,7 +10,7 @@ namespace wfo {
 
 enum class LogLevel { debug, info, warn, error, off };
 
-/// Lines for the operator, on stderr; never payloads, never secrets. Any thread.
+/// Lines for the operator, on stderr; never payloads, never secrets. Control characters become spaces. Any thread.
 class Logger {
  public:
   explicit Logger(LogLevel level);
@@ -39,7 +39,7 @@ class Logger {
   }
 
  private:
-  void write(LogLevel level, std::string_view line);
+  void write(LogLevel level, std::string_view message);
   struct Sink;
   LogLevel level_;
   std::unique_ptr<Sink> sink_;

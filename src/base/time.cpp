@@ -158,7 +158,7 @@ std::optional<milliseconds> parse_duration(std::string_view text) {
     bool known = false;
     for (const Unit& unit : kUnits) {
       if (unit.name != unit_name) continue;
-      if (value > milliseconds::max().count() / unit.length.count() / 4) return std::nullopt;
+      if (value > (milliseconds::max() - total) / unit.length) return std::nullopt;
       total += value * unit.length;
       known = true;
     }

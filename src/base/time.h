@@ -29,7 +29,7 @@ void append_timestamp(std::string& out, Timestamp time);
 [[nodiscard]] std::optional<Date> parse_date(std::string_view text);
 /// `250ms`, `30s`, `5m`, `24h`, `7d`, or several in a row (`1h30m`); not negative. Nothing for anything else.
 [[nodiscard]] std::optional<milliseconds> parse_duration(std::string_view text);
-/// The shortest text that `parse_duration` reads as `duration`.
+/// In the largest units, as `parse_duration` reads it: `1h30m`. Nothing negative.
 [[nodiscard]] std::string format_duration(milliseconds duration);
 
 /// The wall clock, as a value that is handed in. Any thread.
