@@ -60,7 +60,7 @@ struct ConsumerOptions {
   std::size_t bytes_max = 16 * 1024 * 1024;  // of one `receive`: the message that reaches it is the last
   /// Where to begin on a bus that is the log; nothing: at the position that the store holds. For a consumer whose
   /// effects, and so whose position, lie in a database of their own.
-  std::optional<store::Sequence> start_after;
+  std::optional<store::Sequence> start_after = {};
 };
 
 inline constexpr std::size_t kNameBytesMax = 255;  // AMQP's short string: queues, bindings, routing keys
