@@ -300,13 +300,13 @@ const std::vector<std::string> kTokens = {"null",
                                           "\"tenantId\"",
                                           "\"won\""};
 
-/// A valid example in which up to three values or keys were replaced; now and then some bytes, so that it may not be
+/// A valid example in which up to two values or keys were replaced; now and then some bytes, so that it may not be
 /// JSON any more.
 rc::Gen<std::string> mutated_example() {
   static const std::vector<tests::Example> kExamples = tests::examples();
   return rc::gen::exec([] {
     std::string text = (*rc::gen::elementOf(kExamples)).text;
-    const int changes = *rc::gen::inRange(1, 4);
+    const int changes = *rc::gen::inRange(0, 3);
     for (int i = 0; i < changes; ++i) {
       const auto document = json::Document::parse(text);
       if (!document) break;
@@ -327,7 +327,6 @@ rc::Gen<std::string> mutated_example() {
 RC_GTEST_PROP(Schema, NeitherCrashesNorDisagreesWithItselfOnMutatedEvents, ()) {
   const std::string text = *mutated_example();
   const auto document = json::Document::parse(text);
-  RC_CLASSIFY(document.has_value(), "JSON");
   if (!document) return;
   const auto all = contracts().validate(document->root());
   for (const Violation& violation : all) RC_ASSERT(!violation.rule.empty());
@@ -344,7 +343,6 @@ RC_GTEST_PROP(Schema, NeitherCrashesNorDisagreesWithItselfOnMutatedEvents, ()) {
 RC_GTEST_PROP(Contracts, ReadOrNameAReasonForMutatedEvents, ()) {
   const std::string text = *mutated_example();
   const auto event = contracts().read(text, Timestamp{});
-  RC_CLASSIFY(event.has_value(), "read");
   if (!event) {
     RC_ASSERT(event.error().code == ErrorCode::invalid_argument);
     RC_ASSERT(!event.error().message.empty());
