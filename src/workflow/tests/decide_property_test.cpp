@@ -3,7 +3,10 @@
 
 #include <array>
 #include <cstdlib>
+#include <map>
 #include <ostream>
+#include <random>
+#include <set>
 
 #include "workflow/decide.h"
 #include "workflow/tests/rules.h"
@@ -151,7 +154,20 @@ class Story {
     std::string broken = watcher_.decided(run_, input, decision, now_);
     if (!broken.empty()) RC_LOG() << what << "\n";
     check(std::move(broken), fmt::format("{} -> {}: {}", states(run_), states(decision.next), show(decision.effects)));
-    run_ = decision.next;
+    run_ = reloaded(decision.next);
+    check(run_ == decision.next ? "" : "a run survives being stored", encode_steps(decision.next.steps));
+  }
+
+  // As if the process had died after every decision: steps come back from their column, results from theirs.
+  static Run reloaded(Run run) {
+    auto steps = decode_steps(encode_steps(run.steps));
+    if (!steps) RC_FAIL(steps.error().message);
+    for (std::size_t i = 0; i < run.steps.size(); ++i) {
+      const auto* from = std::get_if<Completed>(&run.steps[i].state);
+      if (auto* to = std::get_if<Completed>(&steps->at(i).state); to && from) to->result = from->result;
+    }
+    run.steps = *std::move(steps);
+    return run;
   }
 
   static void check(std::string broken, const std::string& where) {
@@ -236,6 +252,130 @@ RC_GTEST_PROP(AnyRun, CompletesIfAndOnlyIfNoStepUsesUpItsAttempts, (std::uint64_
   }
   RC_ASSERT(run.status == (fatal ? RunStatus::failed : RunStatus::completed));
   RC_ASSERT(run.failed_step == (fatal ? definition.steps[*fatal].type : ""));
+}
+
+// Between a run and its workers: answers are lost, repeated, late, and overtake each other, and workers fail. Only the
+// last attempt of each step is sure to be answered well and in time.
+class BadNetwork {
+ public:
+  BadNetwork(const Definition& definition, std::uint64_t seed) : definition_(definition), dice_(seed), seed_(seed) {}
+
+  // What is published, in order; `run` is then as it ended.
+  std::vector<std::string> deliver_until_it_ends(Run& run) {
+    Timestamp now = kStart;
+    take(start(std::move(run), definition_, now), now, run);
+    while (is_active(run) || !flying_.empty()) {  // also what comes after the end
+      const auto wake_up = next_wake_up(run);
+      const bool is_answer = !flying_.empty() && (!wake_up || flying_.begin()->first <= *wake_up);
+      Input input = WakeUp{};
+      if (is_answer) {
+        now = flying_.begin()->first;
+        const Answer& answer = flying_.begin()->second;
+        const Step& step = run.steps[answer.step];
+        if (answer.good) {
+          const bool first = !std::holds_alternative<Completed>(step.state);
+          if (first) winners_[answer.step] = answer.text;
+          input = StepCompleted{step.id, "", answer.text};
+        } else {
+          input = StepFailed{step.id, "", answer.attempt, answer.sent_at, answer.text, true};
+        }
+        take(decide(run, input, definition_, now, seed_), now, run);
+        flying_.erase(flying_.begin());
+      } else {
+        now = *wake_up;
+        take(decide(run, input, definition_, now, seed_), now, run);
+      }
+    }
+    return std::move(published_);
+  }
+
+  /// The first completion of each step that was delivered.
+  [[nodiscard]] const std::map<std::size_t, std::string>& winners() const { return winners_; }
+
+ private:
+  struct Answer {
+    std::size_t step;
+    bool good;
+    std::optional<int> attempt;  // echoed by a worker that failed
+    Timestamp sent_at;
+    std::string text;
+  };
+
+  void take(Decision decision, Timestamp now, Run& run) {
+    run = std::move(decision.next);
+    for (const Effect& effect : decision.effects) {
+      if (const auto* request = std::get_if<RequestStep>(&effect)) {
+        answer(*request, run.steps[request->step].attempt, now);
+      } else if (const auto* completed = std::get_if<PublishStepCompleted>(&effect)) {
+        published_.push_back(fmt::format("step {}", completed->step));
+      } else {
+        published_.push_back(show(effect));
+      }
+    }
+  }
+
+  void answer(const RequestStep& request, int attempt, Timestamp now) {
+    const StepDefinition& step = definition_.steps[request.step];
+    const bool is_last = attempt == step.retry.attempts_max;
+    // A failure without `attempt` tells by its time which request it answers: it is sent before there is another.
+    const milliseconds work{pick(step.timeout.count())};
+    Answer answer{request.step, is_last || pick(3) == 0, std::nullopt, now + work, ""};
+    answer.text = answer.good ? fmt::format(R"({{"attempt":{}}})", attempt) : "boom";
+    if (pick(2) == 0) answer.attempt = attempt;
+    const std::int64_t copies = is_last ? 1 + pick(3) : pick(3);
+    for (std::int64_t i = 0; i < copies; ++i) {
+      const bool in_time = is_last && i == 0;
+      const milliseconds delay{in_time ? 0 : pick(5 * step.timeout.count())};
+      flying_.emplace(answer.sent_at + delay, answer);
+    }
+  }
+
+  std::int64_t pick(std::int64_t below) {
+    return static_cast<std::int64_t>(dice_() % static_cast<std::uint64_t>(below));
+  }
+
+  const Definition& definition_;
+  std::mt19937_64 dice_;
+  const std::uint64_t seed_;
+  std::multimap<Timestamp, Answer> flying_;  // by the time of arrival
+  std::map<std::size_t, std::string> winners_;
+  std::vector<std::string> published_;
+};
+
+RC_GTEST_PROP(AnyRun, CompletesThroughANetworkThatLosesRepeatsAndDelays, (std::uint64_t seed)) {
+  Definition definition = any_definition();
+  definition.run_deadline = kDurationMax;
+  BadNetwork network(definition, seed);
+  Run run = new_run(definition);
+  const std::vector<std::string> published = network.deliver_until_it_ends(run);
+  RC_ASSERT(run.status == RunStatus::completed);
+  RC_ASSERT(published.size() == definition.steps.size() + 2);
+  RC_ASSERT(published.front() == "started");
+  RC_ASSERT(published.back() == "completed");
+  RC_ASSERT(std::set(published.begin(), published.end()).size() == published.size());
+  for (std::size_t i = 0; i < run.steps.size(); ++i) {
+    RC_ASSERT(std::get<Completed>(run.steps[i].state).result == network.winners().at(i));
+  }
+}
+
+// Whatever another run's workers say, it is not about this one.
+RC_GTEST_PROP(AnyRun, IgnoresTheAnswersOfOtherRuns, (std::uint64_t seed)) {
+  const Definition definition = any_definition();
+  Story story(definition, seed);
+  for (const Happening& what : *rc::gen::container<std::vector<Happening>>(rc::gen::arbitrary<Happening>())) {
+    story.happen(what);
+    const StepId foreign(Uuid::v5(Uuid{}, fmt::format("{}", seed)));
+    for (const StepDefinition& step : definition.steps) {
+      for (const std::string_view type : {std::string_view(step.type), std::string_view()}) {
+        for (const Input& input : {Input(StepCompleted{foreign, type, "{}"}),
+                                   Input(StepFailed{foreign, type, 1, kStart + 1h, "boom", false})}) {
+          const Decision decision = decide(story.run(), input, definition, kStart + 1h, seed);
+          RC_ASSERT(decision.ignored.has_value());
+          RC_ASSERT(decision.next == story.run());
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
