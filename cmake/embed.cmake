@@ -1,7 +1,11 @@
 # wfo_embed(<target> <name> <file>...)
 # Compiles text files into <target>: `#include "embedded/<name>.h"` declares `wfo::embedded::<name>()`, the files in the
-# order given, each with its file name and its text as it stands.
+# order given, each with its file name and its text as it stands. A module without sources of its own gets nothing.
 function(wfo_embed target name)
+  get_target_property(type ${target} TYPE)
+  if(type STREQUAL "INTERFACE_LIBRARY")
+    return()
+  endif()
   set(dir ${CMAKE_BINARY_DIR}/generated/embedded)
   set(script ${CMAKE_SOURCE_DIR}/cmake/embed_files.cmake)
   string(REPLACE ";" "|" files "${ARGN}")

@@ -22,13 +22,19 @@ foreach(file IN LISTS files)
   get_filename_component(base ${file} NAME)
   string(APPEND body "    File{\"${base}\", R\"wfo_text(${text})wfo_text\"},\n")
 endforeach()
-file(WRITE ${DIR}/${NAME}.cpp "#include \"embedded/${NAME}.h\"
-
-namespace wfo::embedded {
-namespace {
+if(body STREQUAL "")
+  set(value "{}")  # C++ has no empty arrays
+else()
+  set(value "kFiles")
+  set(body "namespace {
 constexpr File kFiles[] = {
 ${body}};
 }  // namespace
-std::span<const File> ${NAME}() { return kFiles; }
+")
+endif()
+file(WRITE ${DIR}/${NAME}.cpp "#include \"embedded/${NAME}.h\"
+
+namespace wfo::embedded {
+${body}std::span<const File> ${NAME}() { return ${value}; }
 }  // namespace wfo::embedded
 ")

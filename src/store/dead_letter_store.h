@@ -40,6 +40,8 @@ struct DeadLetterQuery {
 class DeadLetterStore {
  public:
   virtual ~DeadLetterStore() = default;
+  /// Takes whatever came: what is no text (`store/text.h`) in `queue`, `type`, `headers`, `reason` and `note` is
+  /// replaced by U+FFFD, `bytes` stay as they are. Errors: `conflict` the id is taken.
   [[nodiscard]] virtual Result<void> insert(const DeadLetter& letter) = 0;
   [[nodiscard]] virtual Result<std::optional<DeadLetter>> find(const DeadLetterId& id) const = 0;
   /// The newest first.
@@ -49,7 +51,8 @@ class DeadLetterStore {
                                             const std::optional<EventId>& replayed_as, std::string_view note) = 0;
   /// How many are waiting.
   [[nodiscard]] virtual Result<std::int64_t> count_waiting() const = 0;
-  /// Deletes at most `count_max` settled ones created before `before`; waiting ones are never deleted.
+  /// Deletes at most `count_max` settled ones created before `before`, the oldest first; waiting ones are never
+  /// deleted.
   [[nodiscard]] virtual Result<std::size_t> purge(Timestamp before, std::size_t count_max) = 0;
 };
 

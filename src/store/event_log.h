@@ -5,6 +5,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -33,7 +34,7 @@ class EventLog {
   [[nodiscard]] virtual Result<std::size_t> trim(Sequence through, Timestamp before, std::size_t count_max) = 0;
 };
 
-/// Chooses entries by type; asked for each entry that is passed, so it must be cheap. Any thread.
+/// Chooses entries by type; asked for each entry that is passed, so it must be cheap.
 class TypeFilter {
  public:
   virtual ~TypeFilter() = default;
@@ -65,6 +66,8 @@ class Positions {
   /// 0 for a consumer that has not been seen.
   [[nodiscard]] virtual Result<Sequence> get(std::string_view consumer) const = 0;
   [[nodiscard]] virtual Result<void> set(std::string_view consumer, Sequence position) = 0;
+  /// Of every consumer that has been seen, by name.
+  [[nodiscard]] virtual Result<std::vector<std::pair<std::string, Sequence>>> all() const = 0;
 };
 
 }  // namespace wfo::store

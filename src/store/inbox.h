@@ -30,6 +30,8 @@ class Inbox {
   /// Notes what is fresh. One verdict per key, in order; a key that stands twice in `keys` is fresh once.
   [[nodiscard]] virtual Result<std::vector<InboxVerdict>> record(std::string_view consumer,
                                                                  std::span<const InboxKey> keys, Timestamp now) = 0;
+  /// Forgets at most `count_max` messages handled before `before`, those first that were noted first; one noted after a
+  /// younger one may wait for it. Returns how many.
   [[nodiscard]] virtual Result<std::size_t> purge(Timestamp before, std::size_t count_max) = 0;
 };
 

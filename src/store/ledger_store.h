@@ -56,11 +56,11 @@ enum class LedgerOutcome {
 
 struct LedgerQuery {
   TenantId tenant;
-  std::string type;               // "": all
-  std::optional<Timestamp> from;  // of the event's timestamp, inclusive
-  std::optional<Timestamp> to;    // exclusive
-  std::optional<WorkflowId> workflow;
-  std::optional<OpportunityId> opportunity;
+  std::string type = {};               // "": all
+  std::optional<Timestamp> from = {};  // of the event's timestamp, inclusive
+  std::optional<Timestamp> to = {};    // exclusive
+  std::optional<WorkflowId> workflow = {};
+  std::optional<OpportunityId> opportunity = {};
   LedgerIndex after = -1;   // the page's cursor: only entries with a greater index
   std::size_t limit = 100;  // 1..10000
 };
@@ -71,7 +71,8 @@ class LedgerStore {
   virtual ~LedgerStore() = default;
 
   /// One durable transaction: appends the records in order, quarantines, and moves `consumer` to `position`.
-  /// One outcome per record. Errors: `unavailable`, `corruption`; then nothing is written.
+  /// One outcome per record. What is no text (`store/text.h`) in a reason is replaced by U+FFFD.
+  /// Errors: `unavailable` the disk is full or failing, try again; `corruption`; then nothing is written.
   [[nodiscard]] virtual Result<std::vector<LedgerOutcome>> append(std::span<const LedgerRecord> records,
                                                                   std::span<const QuarantinedMessage> unreadable,
                                                                   std::string_view consumer, Sequence position) = 0;

@@ -40,7 +40,8 @@ struct Opportunity {
   std::optional<double> account_revenue;  // of a joined account list, in millions
   std::optional<double> account_employees;
   std::string account_sector;
-  std::optional<Date> as_of;  // where the analysis stands; nothing: now
+  std::optional<Date> as_of;            // where the analysis stands; nothing: now
+  std::optional<Timestamp> changed_at;  // when the source said that the last applied change happened
   friend bool operator==(const Opportunity&, const Opportunity&) = default;
 };
 
@@ -50,7 +51,8 @@ class OpportunityStore {
   /// One place per id, in order.
   [[nodiscard]] virtual Result<std::vector<std::optional<Opportunity>>> load(
       const TenantId& tenant, std::span<const OpportunityId> ids) const = 0;
-  /// Inserts or replaces.
+  /// Inserts or replaces. Errors: `invalid_argument` names a field that `check_opportunity` refuses; then nothing is
+  /// written.
   [[nodiscard]] virtual Result<void> upsert(std::span<const Opportunity> batch) = 0;
   /// All closed (won or lost) opportunities of a tenant, ordered by id: what its statistics are computed from.
   [[nodiscard]] virtual Result<std::vector<Opportunity>> closed(const TenantId& tenant) const = 0;

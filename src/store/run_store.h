@@ -24,6 +24,14 @@ struct RunQuery {
   std::optional<WorkflowId> before;  // the page's cursor: only runs older than this one
 };
 
+/// How many active runs are pinned to a version of a definition.
+struct ActiveDefinition {
+  std::string name;
+  std::string version;
+  std::int64_t count = 0;
+  friend bool operator==(const ActiveDefinition&, const ActiveDefinition&) = default;
+};
+
 /// Runs and the results of their steps.
 class RunStore {
  public:
@@ -36,7 +44,7 @@ class RunStore {
   /// `start_new` beside another stand outside of it.)
   [[nodiscard]] virtual Result<std::optional<WorkflowId>> active_run(const TenantId& tenant,
                                                                      const OpportunityId& opportunity) const = 0;
-  /// The newest first.
+  /// The newest first, without the results of their steps ("" in their place): a page of those could be a gigabyte.
   [[nodiscard]] virtual Result<std::vector<workflow::Run>> list(const RunQuery& query) const = 0;
   /// Ids of active runs whose wake-up is due at `now`, the most overdue first.
   [[nodiscard]] virtual Result<std::vector<WorkflowId>> due(Timestamp now, std::size_t count_max) const = 0;
@@ -44,18 +52,21 @@ class RunStore {
   [[nodiscard]] virtual Result<std::optional<Timestamp>> next_wake_up() const = 0;
   /// Active runs without a wake-up: there must be none (invariant 8).
   [[nodiscard]] virtual Result<std::vector<WorkflowId>> without_wake_up(std::size_t count_max) const = 0;
-  /// How many runs are active, over all tenants.
+  /// How many runs are active, over all tenants. Cheap. A read may be told of commits newer than its snapshot.
   [[nodiscard]] virtual Result<std::int64_t> count_active() const = 0;
+  /// The definitions that active runs are pinned to, by name and version. Looks at all active runs: for the self-check.
+  [[nodiscard]] virtual Result<std::vector<ActiveDefinition>> active_definitions() const = 0;
 
   /// `exclusive`: takes the opportunity's place in the unique index of active runs.
-  /// Errors: `conflict` the place is taken.
+  /// Errors: `conflict` the place is taken, or the id; `invalid_argument` a text that `check_text` refuses.
   [[nodiscard]] virtual Result<void> insert(const workflow::Run& run, bool exclusive) = 0;
   /// Writes a run that was loaded before. Results that were stored are never written again. A run that ended gives
   /// its place in the unique index back; one that is active again takes it.
-  /// Errors: `conflict` somebody else wrote it since, or the place is taken.
+  /// Errors: `conflict` somebody else wrote it since, or the place is taken; `invalid_argument` as for `insert`.
   [[nodiscard]] virtual Result<void> update(const StoredRun& before, const workflow::Run& after) = 0;
 
-  /// Deletes at most `count_max` runs that ended before `before`, with their results. Returns how many.
+  /// Deletes at most `count_max` runs that ended, and were last written, before `before`, with their results, the
+  /// oldest first. Returns how many.
   [[nodiscard]] virtual Result<std::size_t> purge(Timestamp before, std::size_t count_max) = 0;
 };
 

@@ -3,6 +3,7 @@
 #include "base/function_ref.h"
 #include "base/result.h"
 #include "store/dead_letter_store.h"
+#include "store/definition_store.h"
 #include "store/event_log.h"
 #include "store/inbox.h"
 #include "store/opportunity_store.h"
@@ -22,11 +23,13 @@ class Transaction {
   [[nodiscard]] virtual Inbox& inbox() = 0;
   [[nodiscard]] virtual DeadLetterStore& dead_letters() = 0;
   [[nodiscard]] virtual OpportunityStore& opportunities() = 0;
+  [[nodiscard]] virtual DefinitionStore& definitions() = 0;
   [[nodiscard]] virtual Positions& positions() = 0;
   [[nodiscard]] virtual const RunStore& runs() const = 0;
   [[nodiscard]] virtual const TriggerStore& triggers() const = 0;
   [[nodiscard]] virtual const DeadLetterStore& dead_letters() const = 0;
   [[nodiscard]] virtual const OpportunityStore& opportunities() const = 0;
+  [[nodiscard]] virtual const DefinitionStore& definitions() const = 0;
   [[nodiscard]] virtual const Positions& positions() const = 0;
 };
 

@@ -40,12 +40,18 @@ class TriggerStore {
  public:
   virtual ~TriggerStore() = default;
   [[nodiscard]] virtual Result<std::optional<Trigger>> find(const TenantId& tenant, const EventId& id) const = 0;
-  /// False, and nothing is written, if the trigger is known.
+  /// False, and nothing is written, if the trigger is known. Errors: `invalid_argument` a text that `check_text`
+  /// refuses.
   [[nodiscard]] virtual Result<bool> insert(const Trigger& trigger) = 0;
   /// Triggers that `workflow` absorbed and that have no follow-up yet, oldest first.
   [[nodiscard]] virtual Result<std::vector<Trigger>> absorbed_by(const WorkflowId& workflow) const = 0;
+  /// Runs that are not active (any more) and absorbed triggers that have no follow-up: there must be none but for the
+  /// moment between. In no order, at most `count_max`.
+  [[nodiscard]] virtual Result<std::vector<WorkflowId>> without_follow_up(std::size_t count_max) const = 0;
   /// Notes the run that started for all that `absorber` absorbed.
   [[nodiscard]] virtual Result<void> set_follow_up(const WorkflowId& absorber, const WorkflowId& follow_up) = 0;
+  /// Deletes at most `count_max` triggers received before `before`, the oldest first; never one that was absorbed and
+  /// still waits for its follow-up. Returns how many.
   [[nodiscard]] virtual Result<std::size_t> purge(Timestamp before, std::size_t count_max) = 0;
 };
 

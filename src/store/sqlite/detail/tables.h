@@ -1,0 +1,218 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/time.h"
+#include "store/sqlite/detail/database.h"
+#include "store/store.h"
+
+namespace wfo::store::sqlite {
+
+/// A database connection with its prepared statements. One thread at a time.
+class Connection {
+ public:
+  explicit Connection(Database database) : database_(std::move(database)) {}
+  [[nodiscard]] const Database& database() const { return database_; }
+  /// The statement of that SQL, ready to be bound. `sql` must be a string literal: it is known by its address.
+  [[nodiscard]] Result<Statement*> statement(const char* sql);
+
+ private:
+  Database database_;
+  std::unordered_map<const char*, Statement> statements_;
+};
+
+class LogTable final : public EventLog {
+ public:
+  LogTable(Connection& connection, const Clock& clock) : connection_(connection), clock_(clock) {}
+
+  Result<void> append(std::span<const events::EventPtr> batch) override;
+  Result<std::size_t> trim(Sequence through, Timestamp before, std::size_t count_max) override;
+
+  /// What stands in the file: what `Contracts::restore` needs to make the event again.
+  struct Row {
+    Sequence sequence;
+    std::string bytes;
+    std::optional<EventId> event_id;  // if the bytes do not say it
+    Timestamp event_time;             // if the bytes do not say one
+  };
+  /// The wanted rows behind `after`; `read_through` becomes the last sequence that was looked at.
+  [[nodiscard]] Result<std::vector<Row>> read(Sequence after, const TypeFilter& filter, std::size_t count_max,
+                                              std::size_t bytes_max, Sequence& read_through);
+  /// The newest sequence that was ever given.
+  [[nodiscard]] Result<Sequence> last_sequence();
+
+  // The writer's part: the sequence goes on from `last`, and goes back with what was appended beyond it.
+  [[nodiscard]] Sequence last() const { return last_; }
+  void set_last(Sequence last);
+  /// What was appended since the last call, all of it committed now.
+  [[nodiscard]] std::vector<LogEntry> take_appended() { return std::exchange(appended_, {}); }
+
+ private:
+  Result<std::int64_t> type_id(const std::string& type);
+  Result<std::string_view> type_name(std::int64_t id);
+  Connection& connection_;
+  const Clock& clock_;
+  Sequence last_ = 0;
+  std::vector<LogEntry> appended_;
+  std::unordered_map<std::string, std::int64_t> types_;
+  std::unordered_map<std::int64_t, std::string> type_names_;
+};
+
+class PositionsTable final : public Positions {
+ public:
+  explicit PositionsTable(Connection& connection) : connection_(connection) {}
+  Result<Sequence> get(std::string_view consumer) const override;
+  Result<void> set(std::string_view consumer, Sequence position) override;
+  Result<std::vector<std::pair<std::string, Sequence>>> all() const override;
+
+ private:
+  Connection& connection_;
+};
+
+class RunsTable final : public RunStore {
+ public:
+  RunsTable(Connection& connection, const std::atomic<std::int64_t>& active)
+      : connection_(connection), active_(active) {}
+  Result<std::vector<std::optional<StoredRun>>> load(std::span<const WorkflowId> ids) const override;
+  Result<std::optional<WorkflowId>> active_run(const TenantId& tenant, const OpportunityId& opportunity) const override;
+  Result<std::vector<workflow::Run>> list(const RunQuery& query) const override;
+  Result<std::vector<WorkflowId>> due(Timestamp now, std::size_t count_max) const override;
+  Result<std::optional<Timestamp>> next_wake_up() const override;
+  Result<std::vector<WorkflowId>> without_wake_up(std::size_t count_max) const override;
+  Result<std::int64_t> count_active() const override;
+  Result<std::vector<ActiveDefinition>> active_definitions() const override;
+  Result<void> insert(const workflow::Run& run, bool exclusive) override;
+  Result<void> update(const StoredRun& before, const workflow::Run& after) override;
+  Result<std::size_t> purge(Timestamp before, std::size_t count_max) override;
+
+  /// Counts the active runs in the file: along an index, but all of them.
+  [[nodiscard]] Result<std::int64_t> count_active_rows() const;
+  // How many more (or less) runs are active than before the transaction that is open.
+  [[nodiscard]] std::int64_t active_change() const { return active_change_; }
+  void set_active_change(std::int64_t change) { active_change_ = change; }
+
+ private:
+  Result<StoredRun> read_row(Statement& row) const;
+  Result<void> read_results(std::int64_t key, workflow::Run& run) const;
+  Result<void> write_results(std::int64_t row, const workflow::Run* before, const workflow::Run& after);
+  Connection& connection_;
+  const std::atomic<std::int64_t>& active_;  // as committed
+  std::int64_t active_change_ = 0;
+};
+
+class TriggersTable final : public TriggerStore {
+ public:
+  explicit TriggersTable(Connection& connection) : connection_(connection) {}
+  Result<std::optional<Trigger>> find(const TenantId& tenant, const EventId& id) const override;
+  Result<bool> insert(const Trigger& trigger) override;
+  Result<std::vector<Trigger>> absorbed_by(const WorkflowId& workflow) const override;
+  Result<std::vector<WorkflowId>> without_follow_up(std::size_t count_max) const override;
+  Result<void> set_follow_up(const WorkflowId& absorber, const WorkflowId& follow_up) override;
+  Result<std::size_t> purge(Timestamp before, std::size_t count_max) override;
+
+ private:
+  Connection& connection_;
+};
+
+class InboxTable final : public Inbox {
+ public:
+  explicit InboxTable(Connection& connection) : connection_(connection) {}
+  Result<std::vector<InboxVerdict>> record(std::string_view consumer, std::span<const InboxKey> keys,
+                                           Timestamp now) override;
+  Result<std::size_t> purge(Timestamp before, std::size_t count_max) override;
+
+ private:
+  Connection& connection_;
+};
+
+class DeadLettersTable final : public DeadLetterStore {
+ public:
+  explicit DeadLettersTable(Connection& connection) : connection_(connection) {}
+  Result<void> insert(const DeadLetter& letter) override;
+  Result<std::optional<DeadLetter>> find(const DeadLetterId& id) const override;
+  Result<std::vector<DeadLetter>> list(const DeadLetterQuery& query) const override;
+  Result<void> settle(const DeadLetterId& id, DeadLetterStatus status, const std::optional<EventId>& replayed_as,
+                      std::string_view note) override;
+  Result<std::int64_t> count_waiting() const override;
+  Result<std::size_t> purge(Timestamp before, std::size_t count_max) override;
+
+ private:
+  Connection& connection_;
+};
+
+class OpportunitiesTable final : public OpportunityStore {
+ public:
+  explicit OpportunitiesTable(Connection& connection) : connection_(connection) {}
+  Result<std::vector<std::optional<Opportunity>>> load(const TenantId& tenant,
+                                                       std::span<const OpportunityId> ids) const override;
+  Result<void> upsert(std::span<const Opportunity> batch) override;
+  Result<std::vector<Opportunity>> closed(const TenantId& tenant) const override;
+  Result<std::optional<std::string>> document(const TenantId& tenant, std::string_view name) const override;
+  Result<void> put_document(const TenantId& tenant, std::string_view name, std::string_view json) override;
+
+ private:
+  Connection& connection_;
+};
+
+class DefinitionsTable final : public DefinitionStore {
+ public:
+  explicit DefinitionsTable(Connection& connection) : connection_(connection) {}
+  Result<void> put(std::string_view name, std::string_view version, std::string_view text) override;
+  Result<std::vector<StoredDefinition>> all() const override;
+
+ private:
+  Connection& connection_;
+};
+
+/// All tables of one connection: the writer's is a transaction, a reader's a snapshot.
+class Tables final : public Transaction {
+ public:
+  Tables(Database database, const Clock& clock, const std::atomic<std::int64_t>& active_runs)
+      : connection_(std::move(database)),
+        log_(connection_, clock),
+        positions_(connection_),
+        runs_(connection_, active_runs),
+        triggers_(connection_),
+        inbox_(connection_),
+        dead_letters_(connection_),
+        opportunities_(connection_),
+        definitions_(connection_) {}
+
+  [[nodiscard]] Connection& connection() { return connection_; }
+  [[nodiscard]] LogTable& log_table() { return log_; }
+  [[nodiscard]] RunsTable& runs_table() { return runs_; }
+
+  EventLog& log() override { return log_; }
+  RunStore& runs() override { return runs_; }
+  TriggerStore& triggers() override { return triggers_; }
+  Inbox& inbox() override { return inbox_; }
+  DeadLetterStore& dead_letters() override { return dead_letters_; }
+  OpportunityStore& opportunities() override { return opportunities_; }
+  DefinitionStore& definitions() override { return definitions_; }
+  Positions& positions() override { return positions_; }
+  const RunStore& runs() const override { return runs_; }
+  const TriggerStore& triggers() const override { return triggers_; }
+  const DeadLetterStore& dead_letters() const override { return dead_letters_; }
+  const OpportunityStore& opportunities() const override { return opportunities_; }
+  const DefinitionStore& definitions() const override { return definitions_; }
+  const Positions& positions() const override { return positions_; }
+
+ private:
+  Connection connection_;
+  LogTable log_;
+  PositionsTable positions_;
+  RunsTable runs_;
+  TriggersTable triggers_;
+  InboxTable inbox_;
+  DeadLettersTable dead_letters_;
+  OpportunitiesTable opportunities_;
+  DefinitionsTable definitions_;
+};
+
+}  // namespace wfo::store::sqlite
