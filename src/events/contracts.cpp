@@ -223,8 +223,8 @@ Result<EventPtr> Contracts::State::read(std::string bytes, Timestamp received, c
     }
   }
   if (!reading.violations.empty()) {
-    return fail(ErrorCode::invalid_argument, "{}: {}", reading.type.empty() ? "an event" : reading.type,
-                describe(reading.violations));
+    const std::string type = reading.type.empty() ? "an event" : detail::printable(reading.type, kTypeBytesMax);
+    return fail(ErrorCode::invalid_argument, "{}: {}", type, describe(reading.violations));
   }
   event->id_ = *reading.id;
   event->type_ = std::move(reading.type);

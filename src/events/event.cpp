@@ -2,8 +2,12 @@
 
 #include <algorithm>
 
+#include "events/detail/schema_checker.h"
+
 namespace wfo::events {
 namespace {
+
+constexpr std::size_t kPointerBytesMax = 200;  // in a text for people; a key can be as long as its document
 
 json::Value empty_object() {
   static const json::Document kEmpty = json::Document::parse("{}").value();
@@ -35,7 +39,8 @@ std::string describe(const std::vector<Violation>& violations, std::size_t count
   for (std::size_t i = 0; i < std::min(count_max, violations.size()); ++i) {
     if (i > 0) text += "; ";
     const Violation& violation = violations[i];
-    text += fmt::format("{}: {} ({})", violation.pointer, violation.message, violation.rule);
+    text += fmt::format("{}: {} ({})", detail::printable(violation.pointer, kPointerBytesMax), violation.message,
+                        violation.rule);
   }
   if (violations.size() > count_max) text += fmt::format("; and {} more", violations.size() - count_max);
   return text;

@@ -398,23 +398,23 @@ std::vector<Violation> violations(const Node& node, json::Value value, std::stri
   return check.take();
 }
 
+std::string printable(std::string_view text, std::size_t bytes_max) {
+  std::string out;
+  if (text.size() <= bytes_max) {
+    json::append_quoted(out, text);
+  } else {
+    std::size_t end = bytes_max;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+    json::append_quoted(out, std::string(text.substr(0, end)) + "…");
+  }
+  return out.substr(1, out.size() - 2);
+}
+
 std::string shown(json::Value value) {
   if (value.is_object()) return fmt::format("an object of {}", value.size());
   if (value.is_array()) return fmt::format("an array of {}", value.size());
-  if (!value.is_string()) {
-    const auto token = value.raw();
-    return token.size() <= kShownBytesMax ? std::string(token) : fmt::format("{}…", token.substr(0, kShownBytesMax));
-  }
-  std::string text = value.string().value_or("");
-  std::string out;
-  if (text.size() > kShownBytesMax) {
-    std::size_t end = kShownBytesMax;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-    text.resize(end);
-    text += "…";
-  }
-  json::append_quoted(out, text);
-  return out;
+  if (value.is_string()) return fmt::format("\"{}\"", printable(value.string().value_or(""), kShownBytesMax));
+  return printable(value.raw(), kShownBytesMax);
 }
 
 }  // namespace wfo::events::detail

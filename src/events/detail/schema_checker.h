@@ -17,5 +17,7 @@ namespace wfo::events::detail {
 
 /// What a message calls a value: short, and safe to print.
 [[nodiscard]] std::string shown(json::Value value);
+/// Foreign text for a message: escaped where a terminal could trip over it, cut behind `bytes_max`.
+[[nodiscard]] std::string printable(std::string_view text, std::size_t bytes_max);
 
 }  // namespace wfo::events::detail

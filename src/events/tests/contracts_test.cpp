@@ -261,5 +261,11 @@ TEST(Describe, NamesTheFirstAndCountsTheRest) {
   EXPECT_EQ(describe({}), "");
 }
 
+TEST(Describe, IsShortAndSafeToPrintWhateverTheKeysAre) {
+  const std::string text = describe({{"/" + std::string(5'000, 'k'), "type", "x"}, {"/\x1b[2J", "type", "y"}});
+  EXPECT_LT(text.size(), 300);
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+}
+
 }  // namespace
 }  // namespace wfo::events
