@@ -92,10 +92,11 @@ Result<void> StoreSink::set_aside(bus::Consumer& consumer, const bus::Delivery& 
   letter.created_at = clock_.now();
   return store_.transact([&](store::Transaction& transaction) -> Result<void> {
     if (consumer.redelivers() && delivery.event) {
-      // Should the acknowledgement be lost, the message must not become a second letter. A forged one can: it is not
+      // Should an acknowledgement be lost, the message must not become a second letter. A forged one can: it is not
       // what the inbox holds.
       const auto key = inbox_key(*delivery.event);
-      TRY(transaction.inbox().record(consumer.queue(), {&key, 1}, letter.created_at));
+      TRY_ASSIGN(const auto verdicts, transaction.inbox().record(consumer.queue(), {&key, 1}, letter.created_at));
+      if (verdicts.front() == store::InboxVerdict::repeated) return consumer.settle(transaction, {&delivery, 1});
     }
     TRY(transaction.dead_letters().insert(letter));
     return consumer.settle(transaction, {&delivery, 1});

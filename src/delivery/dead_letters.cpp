@@ -54,10 +54,15 @@ class Splice {
     const auto token = value.raw();
     edits_.push_back({static_cast<std::size_t>(token.data() - text_.data()), token.size(), std::move(with)});
   }
-  /// Makes `member` the first of `object`.
+  /// Puts `member` before the others of `object`, behind those that were put there before.
   void put_first(json::Value object, std::string member) {
     const auto begin = static_cast<std::size_t>(object.raw().data() - text_.data()) + 1;
-    edits_.push_back({begin, 0, std::move(member) + (object.size() > 0 ? "," : "")});
+    if (object.size() > 0) {
+      member += ',';
+    } else if (std::ranges::count(edits_, begin, &Edit::begin) > 0) {
+      member.insert(0, 1, ',');
+    }
+    edits_.push_back({begin, 0, std::move(member)});
   }
   std::string result() {
     std::ranges::stable_sort(edits_, {}, &Edit::begin);
