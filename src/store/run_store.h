@@ -10,7 +10,8 @@
 
 namespace wfo::store {
 
-/// A run as loaded, with the version that guards it against lost updates.
+/// A run as loaded, with the version that guards it against lost updates: 1 when it is inserted, one more with each
+/// update.
 struct StoredRun {
   workflow::Run run;
   std::int64_t version = 0;
@@ -60,8 +61,9 @@ class RunStore {
   /// `exclusive`: takes the opportunity's place in the unique index of active runs.
   /// Errors: `conflict` the place is taken, or the id; `invalid_argument` a text that `check_text` refuses.
   [[nodiscard]] virtual Result<void> insert(const workflow::Run& run, bool exclusive) = 0;
-  /// Writes a run that was loaded before. Results that were stored are never written again. A run that ended gives
-  /// its place in the unique index back; one that is active again takes it.
+  /// Writes a run that was loaded before. `before` may be without what no update changes (whose run it is, definition,
+  /// trigger, results). Results that were stored are never written again. A run that ended gives its place in the
+  /// unique index back; one that is active again takes it.
   /// Errors: `conflict` somebody else wrote it since, or the place is taken; `invalid_argument` as for `insert`.
   [[nodiscard]] virtual Result<void> update(const StoredRun& before, const workflow::Run& after) = 0;
 

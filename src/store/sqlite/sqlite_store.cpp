@@ -12,6 +12,7 @@
 
 #include "embedded/store_migrations.h"
 #include "store/sqlite/data_directory.h"
+#include "store/sqlite/detail/check_range.h"
 #include "store/sqlite/detail/database.h"
 #include "store/sqlite/detail/disk_space.h"
 #include "store/sqlite/detail/log_tail.h"
@@ -31,29 +32,18 @@ struct Request {
   std::condition_variable completed;
 };
 
-Result<void> in_range(std::string_view field, std::uint64_t value, std::uint64_t min, std::uint64_t max) {
-  if (value >= min && value <= max) return {};
-  return fail(ErrorCode::invalid_argument, "store: {} is {}; allowed: {} to {}", field,
-              static_cast<std::int64_t>(value), min, max);
-}
-
 }  // namespace
 
 Result<void> check(const SqliteStoreConfig& config) {
-  const auto as_count = [](int value) { return static_cast<std::uint64_t>(std::int64_t{value}); };
-  TRY(in_range("page_bytes", as_count(config.page_bytes), 512, 65'536));
-  if ((config.page_bytes & (config.page_bytes - 1)) != 0) {
-    return fail(ErrorCode::invalid_argument, "store: page_bytes is {}; allowed: powers of two from 512 to 65536",
-                config.page_bytes);
-  }
-  TRY(in_range("cache_kib", as_count(config.cache_kib), 1'024, 67'108'864));
-  TRY(in_range("reader_cache_kib", as_count(config.reader_cache_kib), 256, 67'108'864));
-  TRY(in_range("readers", as_count(config.readers), 1, 64));
-  TRY(in_range("checkpoint_pages", as_count(config.checkpoint_pages), 16, 1'000'000));
-  TRY(in_range("group_max", config.group_max, 1, 65'536));
-  TRY(in_range("queue_max", config.queue_max, 1, 65'536));
+  constexpr std::string_view kThing = "store";
   if (config.directory.empty()) return fail(ErrorCode::invalid_argument, "store: directory is empty");
-  return {};
+  TRY(check_page_bytes(kThing, config.page_bytes));
+  TRY(check_range(kThing, "cache_kib", config.cache_kib, 1'024, 67'108'864));
+  TRY(check_range(kThing, "reader_cache_kib", config.reader_cache_kib, 256, 67'108'864));
+  TRY(check_range(kThing, "readers", config.readers, 1, 64));
+  TRY(check_range(kThing, "checkpoint_pages", config.checkpoint_pages, 16, 1'000'000));
+  TRY(check_range(kThing, "group_max", static_cast<std::int64_t>(config.group_max), 1, 65'536));
+  return check_range(kThing, "queue_max", static_cast<std::int64_t>(config.queue_max), 1, 65'536);
 }
 
 struct SqliteStore::State {

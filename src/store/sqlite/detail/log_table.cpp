@@ -5,13 +5,6 @@
 
 namespace wfo::store::sqlite {
 
-Result<Statement*> Connection::statement(const char* sql) {
-  const auto known = statements_.find(sql);
-  if (known != statements_.end()) return &known->second;
-  TRY_ASSIGN(Statement prepared, database_.prepare(sql));
-  return &statements_.emplace(sql, std::move(prepared)).first->second;
-}
-
 Result<std::int64_t> LogTable::type_id(const std::string& type) {
   if (const auto known = types_.find(type); known != types_.end()) return known->second;
   TRY_ASSIGN(Statement* const add, connection_.statement("INSERT OR IGNORE INTO event_types (name) VALUES (?)"));

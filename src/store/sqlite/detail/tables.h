@@ -9,23 +9,10 @@
 #include <vector>
 
 #include "base/time.h"
-#include "store/sqlite/detail/database.h"
+#include "store/sqlite/detail/connection.h"
 #include "store/store.h"
 
 namespace wfo::store::sqlite {
-
-/// A database connection with its prepared statements. One thread at a time.
-class Connection {
- public:
-  explicit Connection(Database database) : database_(std::move(database)) {}
-  [[nodiscard]] const Database& database() const { return database_; }
-  /// The statement of that SQL, ready to be bound. `sql` must be a string literal: it is known by its address.
-  [[nodiscard]] Result<Statement*> statement(const char* sql);
-
- private:
-  Database database_;
-  std::unordered_map<const char*, Statement> statements_;
-};
 
 class LogTable final : public EventLog {
  public:
