@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 #include <sqlite3.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <memory>
@@ -12,28 +11,9 @@
 
 #include "bus/tests/samples.h"
 #include "store/sqlite/sqlite_store.h"
+#include "support/temporary_directory.h"
 
 namespace wfo::delivery::sqlite {
-
-/// A folder of its own for a test, gone afterwards.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string path = (std::filesystem::temp_directory_path() / "wfo-test-XXXXXX").string();
-    EXPECT_NE(mkdtemp(path.data()), nullptr) << path;
-    path_ = path;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 struct AllTypes final : store::TypeFilter {
   bool wants(std::string_view) const override { return true; }
@@ -93,7 +73,7 @@ class Fixture {
   }
 
  private:
-  TemporaryFolder folder_;
+  test::TemporaryDirectory folder_;
   const Clock& clock_;
   Metrics metrics_;
   std::unique_ptr<store::sqlite::SqliteStore> store_;
