@@ -176,8 +176,9 @@ class Check {
   }
 
  private:
+  // Not inlined: what the messages need would be in the frame of each level of a deep check.
   template <class Message>
-  bool broken(json::Value value, const Place& place, std::string_view rule, Message message) {
+  [[gnu::noinline]] bool broken(json::Value value, const Place& place, std::string_view rule, Message message) {
     if constexpr (kCollects) {
       if (found_.size() >= violations_max_) return false;
       Found& found = found_.emplace_back(Found{value.raw().data(), {{}, std::string(rule), message()}});
