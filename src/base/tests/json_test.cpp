@@ -211,14 +211,16 @@ TEST(ObjectOfManyKeys, IsParsedWithoutComparingThemAll) {
 }
 
 TEST(ObjectOfManyKeys, IsRefusedWithTheFirstKeyThatComesTwice) {
-  for (const int count : {2, 31, 32, 33, 34, 100, 1000}) {
+  for (const int count : {2, 30, 31, 32, 33, 34, 100, 1000}) {
     for (const int repeated : {0, 1, count / 2, count - 1}) {
       std::string text = "{";
       for (int i = 0; i < count; ++i) text += fmt::format("\"k{}\": {{\"k0\": 1}},\n", i);
       EXPECT_EQ(error_of(text + "\"end\":0}"), "accepted");
-      text += fmt::format("\"\\u006b{}\": 1, \"k0\": 2}}", repeated);
-      EXPECT_EQ(error_of(text), fmt::format("JSON, line {}, column 1: the key \"\\u006b{}\" comes twice in one object",
-                                            count + 1, repeated));
+      const std::string wanted =
+          fmt::format("JSON, line {}, column 1: the key \"\\u006b{}\" comes twice in one object", count + 1, repeated);
+      text += fmt::format("\"\\u006b{}\": 1", repeated);
+      EXPECT_EQ(error_of(text + "}"), wanted);
+      EXPECT_EQ(error_of(text + ", \"k0\": 2}"), wanted);
     }
   }
 }
