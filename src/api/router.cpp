@@ -52,6 +52,16 @@ void Router::add(Method method, std::string_view pattern, Handler handler, Route
   endpoints.push_back({method, std::move(handler), options});
 }
 
+std::vector<Router::Listing> Router::routes() const {
+  std::vector<Listing> listings;
+  for (const auto& route : routes_) {
+    for (const auto& endpoint : route->endpoints) {
+      listings.push_back({endpoint.method, route->pattern, endpoint.options.local_only});
+    }
+  }
+  return listings;
+}
+
 const Router::Route* Router::find(const std::vector<std::string>& segments, bool over_local_socket) const {
   const auto matches = [&](const Route& route) {
     return std::ranges::any_of(

@@ -31,6 +31,14 @@ class Router {
   /// the same method and path, or a malformed pattern, is a bug.
   void add(Method method, std::string_view pattern, Handler handler, RouteOptions options = {});
 
+  struct Listing {
+    Method method;
+    std::string_view pattern;  // lives as long as the router
+    bool local_only;
+  };
+  /// All that was added, in no order that means anything.
+  [[nodiscard]] std::vector<Listing> routes() const;
+
   /// Fills in what the route says about the request, and answers it: 404 for an unknown path, 405 with Allow for
   /// another method, 400 for an escape that is none, 415 for another content type, 500 if the handler throws. HEAD is
   /// answered by GET's handler, with its body, which the server leaves out.

@@ -21,6 +21,9 @@ enum class Plus { is_plus, is_space };
 /// `a=1&b=two+words`: names and values, decoded, in order; a name without `=` has an empty value.
 [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> decode_query(std::string_view query);
 
+/// Well-formed by table 3-7 of the Unicode standard: no overlong forms, no surrogates, nothing above U+10FFFF.
+[[nodiscard]] bool is_utf8(std::string_view text);
+
 /// `text` as a message may show it: not longer than a line, `?` for what is not printable ASCII.
 [[nodiscard]] std::string shown(std::string_view text);
 

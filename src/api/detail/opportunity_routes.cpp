@@ -1,0 +1,136 @@
+#include "analysis/tenant_statistics.h"
+#include "api/detail/arguments.h"
+#include "api/detail/routes.h"
+#include "store/opportunity_codec.h"
+
+namespace wfo::api::detail {
+namespace {
+
+constexpr std::size_t kOpportunitiesMax = 1000;  // of one request
+
+Result<json::Value> need_array(json::Value body, std::string_view name) {
+  const auto member = body.find(name);
+  if (!member || !member->is_array() || member->size() < 1 || member->size() > kOpportunitiesMax) {
+    return fail(
+        ErrorCode::invalid_argument, "member '{}' of the body is {}; allowed: an array of 1..{}", name,
+        member ? fmt::format("of kind {} with {} elements", json::name(member->kind()), member->size()) : "missing",
+        kOpportunitiesMax);
+  }
+  return *member;
+}
+
+/// Each takes the place of what was known of it before.
+Answer put_opportunities(const Services& services, const Request& request) {
+  TRY(allow_parameters(request, {}));
+  TRY_ASSIGN(const TenantId tenant, read_tenant(request, services.default_tenant));
+  TRY_ASSIGN(const auto body, read_object(request, {"opportunities"}));
+  TRY_ASSIGN(const json::Value elements, need_array(body.root(), "opportunities"));
+  TRY(services.store.admission());
+  std::vector<store::Opportunity> batch;
+  batch.reserve(elements.size());
+  for (const json::Value element : elements.elements()) {
+    TRY_ASSIGN(const auto external_id, need_text(element, "externalId", kExternalIdMax));
+    store::Opportunity opportunity;
+    if (auto applied = store::apply_changes(element, opportunity); !applied) {
+      return std::unexpected(with_context(std::move(applied).error(), fmt::format("opportunity '{}'", external_id)));
+    }
+    opportunity.tenant = tenant;
+    opportunity.id = opportunity_id(tenant, external_id);
+    batch.push_back(std::move(opportunity));
+  }
+  TRY(services.store.transact(
+      [&](store::Transaction& transaction) { return transaction.opportunities().upsert(batch); }));
+  return json_response(200, fmt::format("{{\"stored\":{}}}", batch.size()));
+}
+
+Answer show_opportunity(const Services& services, const Request& request) {
+  TRY(allow_parameters(request, {}));
+  TRY_ASSIGN(const TenantId tenant, read_tenant(request, services.default_tenant));
+  const auto& external_id = request.path_parameter("id");
+  const OpportunityId ids[] = {opportunity_id(tenant, external_id)};
+  std::optional<store::Opportunity> found;
+  TRY(services.store.read([&](const store::Transaction& transaction) -> Result<void> {
+    TRY_ASSIGN(auto loaded, transaction.opportunities().load(tenant, ids));
+    found = std::move(loaded.front());
+    return {};
+  }));
+  if (!found) return fail(ErrorCode::not_found, "opportunity '{}' is not known", external_id);
+  const std::string fields = store::encode_opportunity(*found);
+  std::string text;
+  json::Writer out(text);
+  out.begin_object().key("opportunityId").uuid(found->id).key("state").string(name(found->state));
+  out.key("fields").raw(fields).end_object();
+  return json_response(200, std::move(text));
+}
+
+Result<std::optional<Date>> read_as_of(json::Value body) {
+  TRY_ASSIGN(const auto text, read_text(body, "asOf", 10));
+  if (!text) return std::optional<Date>();
+  const auto date = parse_date(*text);
+  if (!date) {
+    return fail(ErrorCode::invalid_argument, "member 'asOf' of the body is '{}'; allowed: a date like 2026-03-01",
+                *text);
+  }
+  return date;
+}
+
+/// The statistics of the tenant's closed deals, on which all four steps stand; and the first model, if there is none.
+Answer rebuild_statistics(const Services& services, const Request& request) {
+  TRY(allow_parameters(request, {}));
+  TRY_ASSIGN(const TenantId tenant, read_tenant(request, services.default_tenant));
+  TRY_ASSIGN(const auto body, read_object(request, {"asOf"}));
+  TRY_ASSIGN(const auto as_of, read_as_of(body.root()));
+  TRY(services.store.admission());
+  TRY_ASSIGN(const auto profile, analysis::rebuild_profile(services.store, services.clock, tenant, as_of));
+  TRY_ASSIGN(auto model, analysis::load_model(services.store, tenant));
+  if (!model) {
+    auto trained = analysis::train_and_store_model(services.store, tenant, as_of);
+    // Too few closed deals is a state that many tenants are in, not an error: the steps then use the documented prior.
+    if (!trained && trained.error().code != ErrorCode::invalid_argument) {
+      return std::unexpected(std::move(trained).error());
+    }
+    if (trained) model = *std::move(trained);
+  }
+  std::string text;
+  json::Writer out(text);
+  out.begin_object().key("profileId").string(profile.profile_id);
+  out.key("closedDeals").number(static_cast<std::int64_t>(profile.rates.overall.closed));
+  out.key("modelId");
+  if (model) {
+    out.string(model->model_id);
+  } else {
+    out.null();
+  }
+  out.end_object();
+  return json_response(200, std::move(text));
+}
+
+Answer train_model(const Services& services, const Request& request) {
+  TRY(allow_parameters(request, {}));
+  TRY_ASSIGN(const TenantId tenant, read_tenant(request, services.default_tenant));
+  TRY_ASSIGN(const auto body, read_object(request, {"asOf"}));
+  TRY_ASSIGN(const auto as_of, read_as_of(body.root()));
+  TRY(services.store.admission());
+  TRY_ASSIGN(const auto model, analysis::train_and_store_model(services.store, tenant, as_of));
+  return json_response(200, analysis::to_json(model));
+}
+
+Answer show_model(const Services& services, const Request& request) {
+  TRY(allow_parameters(request, {}));
+  TRY_ASSIGN(const TenantId tenant, read_tenant(request, services.default_tenant));
+  TRY_ASSIGN(const auto model, analysis::load_model(services.store, tenant));
+  if (!model) return fail(ErrorCode::not_found, "tenant {} has no model yet; train one", tenant.to_string());
+  return json_response(200, analysis::to_json(*model));
+}
+
+}  // namespace
+
+void add_opportunity_routes(Router& router, const Services& services) {
+  add_route(router, Method::post, "/api/v1/opportunities", services, put_opportunities);
+  add_route(router, Method::get, "/api/v1/opportunities/{id}", services, show_opportunity);
+  add_route(router, Method::post, "/api/v1/statistics", services, rebuild_statistics);
+  add_route(router, Method::post, "/api/v1/model", services, train_model);
+  add_route(router, Method::get, "/api/v1/model", services, show_model);
+}
+
+}  // namespace wfo::api::detail
