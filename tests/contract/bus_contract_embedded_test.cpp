@@ -137,6 +137,52 @@ TEST_F(EmbeddedBusTest, HandsTheEventOnThatWasAppendedWithoutACopy) {
   EXPECT_FALSE(consumer->redelivers());
 }
 
+/// Counts what is asked of a log.
+class CountingLog final : public store::LogReader {
+ public:
+  explicit CountingLog(store::LogReader& log) : log_(log) {}
+  Result<store::LogPage> read(store::Sequence after, const store::TypeFilter& filter, std::size_t count_max,
+                              std::size_t bytes_max) override {
+    ++reads;
+    return log_.read(after, filter, count_max, bytes_max);
+  }
+  void wait_beyond(store::Sequence after, milliseconds wait, std::stop_token) override {
+    waits.emplace_back(after, wait);
+    if (at_wait) at_wait();
+  }
+  store::Sequence last() override { return log_.last(); }
+
+  int reads = 0;
+  std::vector<std::pair<store::Sequence, milliseconds>> waits;
+  std::function<void()> at_wait;
+
+ private:
+  store::LogReader& log_;
+};
+
+TEST_F(EmbeddedBusTest, WaitsOnceAndLooksOnceMoreWhenNothingIsThere) {
+  publish("other", 1, 4);
+  CountingLog log(harness_.log());
+  bus::EmbeddedBus bus(harness_.store(), log);
+  const auto consumer = bus.consume({.queue = "queue", .bindings = {"mine"}}).value();
+  EXPECT_TRUE(consumer->receive(10, 250ms, {})->empty());
+  EXPECT_EQ(log.reads, 2);
+  EXPECT_THAT(log.waits, ElementsAre(std::pair(4, 250ms))) << "beyond all that was looked at, whomever it concerns";
+  log.at_wait = [&] { publish("mine", 5, 5); };
+  EXPECT_EQ(consumer->receive(10, 250ms, {})->size(), 1U);
+  EXPECT_EQ(log.reads, 4);
+}
+
+TEST_F(EmbeddedBusTest, DoesNotWaitWhenSomethingIsThere) {
+  publish("mine", 1, 1);
+  CountingLog log(harness_.log());
+  bus::EmbeddedBus bus(harness_.store(), log);
+  const auto consumer = bus.consume({.queue = "queue", .bindings = {"mine"}}).value();
+  EXPECT_EQ(consumer->receive(10, 1h, {})->size(), 1U);
+  EXPECT_EQ(log.reads, 1);
+  EXPECT_TRUE(log.waits.empty());
+}
+
 TEST_F(EmbeddedBusTest, HoldsAChangedBindingForWhatWasNotLookedAt) {
   publish("a", 1, 1);
   publish("b", 2, 2);

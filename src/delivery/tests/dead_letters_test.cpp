@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <set>
+
 #include "delivery/tests/fakes.h"
 #include "delivery/tests/sqlite.h"
 
@@ -264,6 +266,53 @@ INSTANTIATE_TEST_SUITE_P(
         RewriteCase{"InnerIds", R"({"data":{"id":"x","metadata":1},"id":"y","metadata":{"causationId":"z"}})",
                     R"({"data":{"id":"x","metadata":1},"id":"NEW","metadata":{"causationId":"OLD"}})"}),
     [](const auto& test) { return std::string(test.param.name); });
+
+RC_GTEST_PROP(RewrittenEvent, ChangesNothingButIdAndCause, ()) {
+  const auto space = [] { return *rc::gen::element<std::string>("", " ", "\n", "\t "); };
+  const auto value = [] {
+    return *rc::gen::element<std::string>("1.10", "1e2", "9007199254740993", "\"\\u0041\"", "{\"id\":1}", "[ 1 , 2 ]",
+                                          "null", "\"}\"", "{ }");
+  };
+  const auto object = [&](std::vector<std::string> keys, FunctionRef<std::string(const std::string&)> value_of) {
+    std::string text = "{" + space();
+    for (const auto& key : keys) {
+      if (&key != &keys.front()) text += "," + space();
+      text += "\"" + key + "\"" + space() + ":" + space() + value_of(key) + space();
+    }
+    return text + "}";
+  };
+  const auto some_of = [](std::vector<std::string> all) {
+    auto some = *rc::gen::resize(8, rc::gen::container<std::set<std::string>>(rc::gen::elementOf(all)));
+    std::vector<std::string> keys(some.begin(), some.end());
+    if (*rc::gen::arbitrary<bool>()) std::ranges::reverse(keys);
+    return keys;
+  };
+  const auto text = object(some_of({"a", "id", "metadata", "z"}), [&](const std::string& key) {
+    if (key != "metadata") return value();
+    return object(some_of({"causationId", "correlationId", "userId"}), [&](const std::string&) { return value(); });
+  });
+  const EventId id(Uuid::v5({}, "new"));
+  const EventId cause(Uuid::v5({}, "old"));
+  const auto before = json::Document::parse(text);
+  RC_ASSERT(before.has_value());
+  const auto rewritten_text = rewritten(*before, id, cause);
+  RC_ASSERT(rewritten_text.has_value());
+  const auto after = json::Document::parse(*rewritten_text);
+  RC_ASSERT(after.has_value());
+  RC_ASSERT(after->root().find("id")->uuid() == id.value());
+  RC_ASSERT(after->root().find("metadata", "causationId")->uuid() == cause.value());
+  const auto same_but = [](std::optional<json::Value> old, std::optional<json::Value> now, std::string_view changed,
+                           std::string_view inner) {
+    if (!old) return;
+    for (const auto member : old->members()) {
+      const auto key = *member.key.string();
+      if (key != changed && key != inner) RC_ASSERT(now->find(key)->raw() == member.value.raw());
+    }
+  };
+  same_but(before->root(), after->root(), "id", "metadata");
+  same_but(before->root().find("metadata"), after->root().find("metadata"), "causationId", "");
+  RC_ASSERT(after->root().size() <= before->root().size() + 2);
+}
 
 TEST(RewrittenEvent, RefusesMetadataThatIsNoObject) {
   const auto document = json::Document::parse(R"({"id":"x","metadata":"text"})");

@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
+#include <map>
+#include <set>
 #include <thread>
 
 #include "bus/embedded/embedded_bus.h"
@@ -116,6 +119,11 @@ class StoreSinkTest : public testing::Test {
   fakes::Queue queue_;
   std::unique_ptr<bus::EmbeddedBus> bus_;
   std::unique_ptr<StoreSink> sink_;
+};
+
+class StoreSinkProperty : public StoreSinkTest {
+ public:
+  void TestBody() override {}
 };
 
 TEST_F(StoreSinkTest, CommitsEffectsAndPositionTogether) {
@@ -281,6 +289,42 @@ TEST_F(StoreSinkTest, SetsUnreadableBytesAsideUnderTheSystemTenant) {
   EXPECT_EQ(all[0].type, "");
   EXPECT_EQ(all[0].bytes, "{oops");
   EXPECT_EQ(all[0].reason, "not JSON: line 1, column 2");
+}
+
+// Whatever comes again, is forged, or loses its acknowledgement: the first text under an id takes effect once, every
+// other text becomes a letter, and nothing is left.
+RC_GTEST_FIXTURE_PROP(StoreSinkProperty, TakesEachEventOnceFromABrokerThatRepeats, ()) {
+  const auto count = *rc::gen::inRange<std::size_t>(1, 40);
+  struct Sent {
+    int id;
+    int text;
+  };
+  std::map<int, int> first_texts;
+  std::set<std::pair<int, int>> forged;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Sent sent{.id = *rc::gen::inRange(1, 8), .text = *rc::gen::weightedElement<int>({{6, 0}, {1, 1}, {1, 2}})};
+    queue_.add(message(sent.id, kTenant, sent.id * 10 + sent.text));
+    const auto [known, is_first] = first_texts.emplace(sent.id, sent.text);
+    if (known->second != sent.text) forged.emplace(sent.id, sent.text);
+  }
+  auto loop = broker_loop();
+  const auto lost = *rc::gen::container<std::vector<bool>>(10, rc::gen::arbitrary<bool>());
+  for (std::size_t i = 0; !queue_.waiting.empty(); ++i) {
+    queue_.acknowledge_error = i < lost.size() && lost[i] ? "connection lost" : "";
+    RC_ASSERT(loop.run_once(0ms).has_value() == queue_.acknowledge_error.empty());
+  }
+  std::set<std::int64_t> expected;
+  for (const auto& [id, text] : first_texts) expected.insert(id * 10 + text);
+  const auto written = effects();
+  RC_ASSERT(std::set(written.begin(), written.end()) == expected);
+  RC_ASSERT(written.size() == expected.size());
+  std::set<std::pair<int, int>> set_aside;
+  for (const auto& letter : letters()) {
+    const auto text = bus::samples::read(letter.bytes);
+    const auto number = static_cast<int>(text->data().find("number")->integer().value());
+    set_aside.emplace(number / 10, number % 10);
+  }
+  RC_ASSERT(set_aside == forged);
 }
 
 TEST_F(StoreSinkTest, RunsSeveralLoopsBesideEachOtherUntilTheyAreStopped) {
