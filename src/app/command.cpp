@@ -1,0 +1,190 @@
+#include "app/command.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "api/http_client.h"
+#include "app/runtime.h"
+#include "app/terminal.h"
+
+namespace wfo::app {
+namespace {
+
+/// Asks the process that serves the data directory.
+class SocketGateway final : public Gateway {
+ public:
+  explicit SocketGateway(const std::filesystem::path& socket) : client_({.socket_path = socket}) {}
+  Result<api::Response> ask(api::Method method, std::string_view target, std::string_view body,
+                            const api::Headers& headers) override {
+    return client_.request(method, target, body, headers);
+  }
+
+ private:
+  api::LocalClient client_;
+};
+
+/// Nobody serves it: this process does, for as long as the command lasts.
+class OwnGateway final : public Gateway {
+ public:
+  explicit OwnGateway(std::unique_ptr<Runtime> runtime) : runtime_(std::move(runtime)) {}
+  ~OwnGateway() override { runtime_->stop(); }
+  Result<api::Response> ask(api::Method method, std::string_view target, std::string_view body,
+                            const api::Headers& headers) override {
+    api::Request request{
+        .method = method, .target = std::string(target), .headers = headers, .body = std::string(body)};
+    if (!body.empty() && !headers.find("Content-Type")) request.headers.add("Content-Type", std::string(api::kJson));
+    request.over_local_socket = true;
+    return runtime_->router().handle(request);
+  }
+
+ private:
+  std::unique_ptr<Runtime> runtime_;
+};
+
+}  // namespace
+
+int exit_code(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::invalid_argument:
+      return kExitUsage;
+    case ErrorCode::not_found:
+      return kExitNotFound;
+    case ErrorCode::unavailable:
+      return kExitUnavailable;
+    case ErrorCode::conflict:
+    case ErrorCode::corruption:
+    case ErrorCode::internal:
+      return kExitFailed;
+  }
+  return kExitFailed;
+}
+
+Command::Command() = default;
+Command::~Command() = default;
+
+void Command::add_common_options(CLI::App& app) {
+  app.add_option("--config", config_file_, "Configuration file (YAML); default: $WFO_CONFIG, else none")
+      ->envname("WFO_CONFIG")
+      ->type_name("FILE");
+  app.add_option("--set", assignments_, "One setting of `wfo config show`: http.port=3051")->type_name("NAME=VALUE");
+  app.add_option("--data-dir", data_dir_, "Where the installation keeps its files")->type_name("DIR");
+  app.add_option("--tenant", tenant_, "The tenant that is meant")->type_name("UUID");
+  app.add_option("--log-level", log_level_, "debug, info, warn, error or off")->type_name("LEVEL");
+  app.add_option("--output", output_, "table for people, json for programs")->check(CLI::IsMember({"table", "json"}));
+  app.add_flag("--quiet", quiet_, "No progress bar");
+}
+
+Result<Config*> Command::config() {
+  if (loaded_) return &config_;
+  settings_ = std::make_unique<Settings>(settings_of(config_));
+  const auto environment = process_environment();
+  if (!config_file_.empty()) TRY(settings_->read_file(config_file_, environment));
+  TRY(settings_->read_environment(environment));
+  for (const auto& assignment : assignments_) TRY(settings_->set_flag(assignment));
+  const auto take = [&](std::string_view path, const std::string& value) -> Result<void> {
+    return value.empty() ? Result<void>{} : settings_->set(path, {value}, Origin::flag);
+  };
+  TRY(take("data_dir", data_dir_));
+  TRY(take("tenant", tenant_));
+  TRY(take("log_level", log_level_));
+  TRY(check(config_));
+  loaded_ = true;
+  return &config_;
+}
+
+Result<Settings*> Command::settings() {
+  TRY(config());
+  return settings_.get();
+}
+
+Logger& Command::logger() {
+  if (!logger_) {
+    INVARIANT(loaded_);
+    logger_ = std::make_unique<Logger>(config_.log_level);
+  }
+  return *logger_;
+}
+
+void Command::assign(std::string_view path, std::string_view value) {
+  assignments_.push_back(fmt::format("{}={}", path, value));
+}
+
+Result<Gateway*> Command::gateway() {
+  if (gateway_) return gateway_.get();
+  TRY_ASSIGN(Config* const config, this->config());
+  auto runtime = Runtime::open(*config, logger(), {});
+  if (runtime) {
+    (*runtime)->start();
+    gateway_ = std::make_unique<OwnGateway>(*std::move(runtime));
+  } else if (runtime.error().code == ErrorCode::conflict && is_served(*config)) {
+    gateway_ = std::make_unique<SocketGateway>(socket_path(*config));
+  } else {
+    return std::unexpected(std::move(runtime).error());
+  }
+  return gateway_.get();
+}
+
+Result<api::Headers> Command::tenant_headers() {
+  TRY_ASSIGN(const Config* const config, this->config());
+  return api::Headers{{"X-Tenant-Id", config->tenant.to_string()}};
+}
+
+Result<json::Document> Command::ask(api::Method method, std::string_view target, std::string_view body) {
+  TRY_ASSIGN(Gateway* const gateway, this->gateway());
+  TRY_ASSIGN(const auto headers, tenant_headers());
+  return gateway->document(method, target, body, headers);
+}
+
+std::size_t output_width() { return is_terminal(STDOUT_FILENO) ? terminal_width(STDOUT_FILENO) : 0; }
+
+bool print(std::string_view text) { return std::fwrite(text.data(), 1, text.size(), stdout) == text.size(); }
+
+void print_error(std::string_view message) {
+  std::fflush(stdout);
+  fmt::print(stderr, "wfo: {}\n", message);
+}
+
+void add_verbs(CLI::App& app, Command& command) {
+  app.description("Workflow Orchestrator: durable workflows, domain events and an audit ledger in one program");
+  app.footer(
+      "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 verification failed, 5 unavailable.\n"
+      "Settings come from flags over WFO_… variables over --config over defaults; see `wfo config show`.");
+  app.set_version_flag("--version", std::string(kVersion));
+  app.require_subcommand(1);
+  app.fallthrough();
+  command.add_common_options(app);
+  add_analyze(app, command);
+  add_serve(app, command);
+  add_workflows(app, command);
+  add_audit(app, command);
+  add_dead_letters(app, command);
+  add_events(app, command);
+  add_model(app, command);
+  add_config(app, command);
+  add_bench(app, command);
+}
+
+int run_command_line(int argc, char** argv) {
+  // A reader that goes away shows as a failed write, not as a signal.
+  std::signal(SIGPIPE, SIG_IGN);
+  CLI::App app("", "wfo");
+  Command command;
+  add_verbs(app, command);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitDone : kExitUsage;
+  }
+  INVARIANT(command.action);
+  const auto result = command.action();
+  const bool written = std::fflush(stdout) == 0;
+  if (!result) {
+    print_error(result.error().message);
+    return exit_code(result.error());
+  }
+  return written ? *result : kExitFailed;
+}
+
+}  // namespace wfo::app

@@ -1,0 +1,146 @@
+#include "app/config.h"
+
+#include "events/types.h"
+#include "ledger/ledger_sink.h"
+
+namespace wfo::app {
+namespace {
+
+using std::chrono::days;
+using std::chrono::hours;
+using std::chrono::seconds;
+
+constexpr std::size_t kKiB = 1024;
+constexpr std::size_t kMiB = 1024 * kKiB;
+constexpr std::size_t kGiB = 1024 * kMiB;
+
+struct LevelName {
+  std::string_view name;
+  LogLevel level;
+};
+constexpr LevelName kLevels[] = {{"debug", LogLevel::debug},
+                                 {"info", LogLevel::info},
+                                 {"warn", LogLevel::warn},
+                                 {"error", LogLevel::error},
+                                 {"off", LogLevel::off}};
+
+Setting log_level_setting(LogLevel& level) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : kLevels) names.emplace_back(name);
+  return choice_setting(
+      "log_level", "lines for the operator on stderr", std::move(names),
+      [&level](std::string_view text) {
+        for (const auto& [name, value] : kLevels) {
+          if (name == text) level = value;
+        }
+      },
+      [&level] {
+        for (const auto& [name, value] : kLevels) {
+          if (value == level) return std::string(name);
+        }
+        return std::string();
+      });
+}
+
+}  // namespace
+
+std::vector<std::string> Config::all_roles() {
+  return {std::string(events::kOrchestratorRole), std::string(events::kRiskAnalyticsRole),
+          std::string(events::kForecastingRole), std::string(events::kRecommendationsRole),
+          std::string(events::kLoggingRole)};
+}
+
+std::vector<Setting> settings_of(Config& config) {
+  const milliseconds least_age = hours(1);
+  const milliseconds most_age = days(3650);
+  std::vector<Setting> settings;
+  const auto add = [&](Setting setting) { settings.push_back(std::move(setting)); };
+
+  add(path_setting("data_dir", config.data_dir, "where the installation keeps its files"));
+  add(tenant_setting("tenant", config.tenant, "the tenant of commands and requests that name none"));
+  add(log_level_setting(config.log_level));
+  add(list_setting("roles", config.roles, "what this process does", Config::all_roles()));
+  add(duration_setting("shutdown_grace", config.shutdown_grace, milliseconds(0), seconds(9),
+                       "for requests in hand when the process is told to stop"));
+  add(duration_setting("self_check_interval", config.self_check_interval, seconds(1), hours(24),
+                       "between two looks for runs that nothing would wake"));
+  add(size_setting("event_bytes_max", config.event_bytes_max, kKiB, 16 * kMiB, "of one event"));
+
+  api::HttpConfig& http = config.http;
+  add(text_setting("http.host", http.host, "loopback only, until there are users and tokens",
+                   "an address of loopback"));
+  add(count_setting("http.port", config.http_port, 0, 65535, "TCP port; 0: any that is free"));
+  add(count_setting("http.threads", http.threads, 1, 256, "that handle requests"));
+  add(count_setting("http.connections_max", http.connections_max, 1, 100'000, "beyond: 503"));
+  add(count_setting("http.handlers_waiting_max", http.handlers_waiting_max, 1, 100'000,
+                    "requests that wait for a thread; beyond: 503"));
+  add(size_setting("http.body_bytes_max", http.body_bytes_max, kKiB, 64 * kMiB, "beyond: 413"));
+  add(duration_setting("http.idle_timeout", http.idle_timeout, milliseconds(100), hours(1),
+                       "for the next byte of a request or an answer"));
+  add(duration_setting("http.request_timeout", http.request_timeout, milliseconds(100), hours(1),
+                       "for a whole request, and then for its answer"));
+
+  auto& store = config.store;
+  add(count_setting("store.page_bytes", store.page_bytes, 512, 65536, "of a new file; a power of two"));
+  add(count_setting("store.cache_kib", store.cache_kib, 1024, 64 * 1024 * 1024, "pages in memory, per connection"));
+  add(count_setting("store.checkpoint_pages", store.checkpoint_pages, 16, 1'000'000,
+                    "the write-ahead log is moved into the file when it has this many"));
+  add(count_setting("store.readers", store.readers, 1, 64, "reads at once beside the writer"));
+  add(size_setting("store.log_cache", store.log_cache_bytes_max, kMiB, 16 * kGiB,
+                   "the newest events, kept in memory for their consumers"));
+  add(size_setting("store.disk_free_min", store.disk_free_min_bytes, 0, std::size_t{1} << 50,
+                   "with less free space no new work is taken"));
+
+  auto& ledger = config.ledger;
+  add(list_setting("ledger.bindings", config.ledger_bindings, "what the ledger records: topic patterns, `#` is all"));
+  add(count_setting("ledger.page_bytes", ledger.page_bytes, 512, 65536, "of a new file; a power of two"));
+  add(count_setting("ledger.cache_kib", ledger.cache_kib, 1024, 64 * 1024 * 1024, "pages in memory, per connection"));
+  add(count_setting("ledger.checkpoint_pages", ledger.checkpoint_pages, 16, 1'000'000,
+                    "the write-ahead log is moved into the file when it has this many"));
+
+  add(list_setting("workflows.definitions", config.workflow_files,
+                   "YAML files, the first is the default; none: the built-in opportunity-analysis"));
+  add(size_setting("workflows.step_result_bytes_max", config.orchestrator.step_result_bytes_max, kKiB, 16 * kMiB,
+                   "beyond: the step fails"));
+  add(size_setting("workflows.run_results_bytes_max", config.orchestrator.run_results_bytes_max, kKiB, 64 * kMiB,
+                   "of all steps together; beyond: the step fails"));
+  add(count_setting("workflows.cached_runs_max", config.orchestrator.cached_runs_max, 0, 10'000'000,
+                    "active runs kept in memory"));
+
+  add(path_setting("analysis.risk_rules", config.risk_rules_file, "instead of the built-in config/risk-rules.yaml"));
+  add(path_setting("analysis.playbook", config.playbook_file, "instead of the built-in config/playbook.yaml"));
+
+  auto& delivery = config.delivery;
+  add(count_setting("delivery.batch_max", delivery.batch_max, 1, 65'536, "messages a transaction"));
+  add(count_setting("delivery.attempts_max", delivery.attempts_max, 1, 100,
+                    "tries of a message that cannot be handled, before it is set aside"));
+  add(duration_setting("delivery.retry_first", delivery.retry_first, milliseconds(1), hours(1),
+                       "before the second try; doubles"));
+  add(duration_setting("delivery.retry_max", delivery.retry_max, milliseconds(1), hours(1), "between two tries"));
+
+  auto& retention = config.retention;
+  add(duration_setting("retention.runs", retention.runs, least_age, most_age, "finished runs with their results"));
+  add(duration_setting("retention.triggers", retention.triggers, least_age, most_age,
+                       "a trigger that comes again later starts a run again"));
+  add(duration_setting("retention.inbox", retention.inbox, least_age, most_age,
+                       "an event that comes again later is handled again"));
+  add(duration_setting("retention.dead_letters", retention.dead_letters, least_age, most_age, "settled ones"));
+  add(duration_setting("retention.log", retention.log, milliseconds(0), most_age,
+                       "events that every consumer has handled"));
+  add(duration_setting("retention.interval", retention.interval, seconds(1), days(1), "between two rounds"));
+  return settings;
+}
+
+Result<void> check(const Config& config) {
+  TRY(delivery::check(config.retention));
+  for (const auto& [path, bytes] : {std::pair{"store.page_bytes", config.store.page_bytes},
+                                    std::pair{"ledger.page_bytes", config.ledger.page_bytes}}) {
+    if ((bytes & (bytes - 1)) != 0) {
+      return fail(ErrorCode::invalid_argument, "{} is '{}'; allowed: a power of two from 512 to 65536", path, bytes);
+    }
+  }
+  if (config.roles.empty()) return fail(ErrorCode::invalid_argument, "roles is empty; allowed: at least one");
+  return {};
+}
+
+}  // namespace wfo::app

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "api/http.h"
+#include "base/json.h"
+#include "base/result.h"
+
+namespace wfo::app {
+
+/// How a verb of the command line reaches an installation: the process that serves it, through its local socket, or, if
+/// none does, this very process. Both answer the same requests.
+class Gateway {
+ public:
+  virtual ~Gateway() = default;
+  /// An answer with a status of 400 or more is an answer. Errors: `unavailable`.
+  [[nodiscard]] virtual Result<api::Response> ask(api::Method method, std::string_view target, std::string_view body,
+                                                  const api::Headers& headers) = 0;
+
+  /// The body of a good answer; else the error that the answer is.
+  [[nodiscard]] Result<std::string> body(api::Method method, std::string_view target, std::string_view body = {},
+                                         const api::Headers& headers = {}) {
+    TRY_ASSIGN(api::Response response, ask(method, target, body, headers));
+    if (response.status >= 400) return std::unexpected(api::error_of(response));
+    return std::move(response.body);
+  }
+  /// The same, parsed.
+  [[nodiscard]] Result<json::Document> document(api::Method method, std::string_view target,
+                                                std::string_view body_text = {}, const api::Headers& headers = {}) {
+    TRY_ASSIGN(std::string text, body(method, target, body_text, headers));
+    return json::Document::parse(std::move(text));
+  }
+};
+
+/// A member of an answer as text: a string's characters, any other token as it stands, "" for null or nothing.
+[[nodiscard]] inline std::string text_at(json::Value value, std::string_view key) {
+  const auto found = value.find(key);
+  if (!found || found->kind() == json::Kind::null) return "";
+  return found->string().value_or(std::string(found->raw()));
+}
+
+}  // namespace wfo::app

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "api/router.h"
+#include "app/config.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "bus/bus.h"
+#include "orchestrator/orchestrator.h"
+#include "store/ledger_store.h"
+#include "store/store.h"
+
+namespace wfo::analysis {
+class StepFunction;
+}
+
+namespace wfo::app {
+
+/// What tests and benchmarks put in the place of the real thing.
+struct RuntimeOptions {
+  const analysis::StepFunction* steps = nullptr;  // instead of the four built-in analyses
+  /// Called with each current definition before it is used; it must change the version, too.
+  std::function<void(workflow::Definition&)> adjust_definition = nullptr;
+  bool run_steps = true;  // false: nobody answers the steps' requests
+  /// Called with each batch that has become durable in the ledger; on the ledger's thread.
+  std::function<void(std::span<const bus::Delivery>)> on_ledger_commit = nullptr;
+};
+
+/// An installation in this process: the composition root. The one place that names concrete stores and buses and says
+/// what is built from what; destruction is the reverse.
+class Runtime {
+ public:
+  /// Opens the data directory, brings its files to the newest schema and checks itself. Errors: `conflict` another
+  /// process serves the directory; `unavailable` it cannot be used; `invalid_argument` the configuration.
+  [[nodiscard]] static Result<std::unique_ptr<Runtime>> open(const Config& config, Logger& logger,
+                                                             RuntimeOptions options);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  /// Lets the configured roles work, each on a thread of its own.
+  void start();
+  /// No new messages; what is in hand is finished or released; then the threads end. Again: nothing.
+  void stop();
+
+  /// All routes of the API.
+  [[nodiscard]] const api::Router& router() const;
+  /// Why the installation takes no new work; empty: it is ready.
+  [[nodiscard]] std::vector<std::string> not_ready() const;
+  [[nodiscard]] Metrics& metrics();
+  [[nodiscard]] orchestrator::Orchestrator& orchestrator();
+  [[nodiscard]] store::Store& store();
+  [[nodiscard]] store::LogReader& log();
+  [[nodiscard]] store::LedgerStore& ledger();
+
+ private:
+  struct State;
+  explicit Runtime(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// Whether a process serves the data directory: its socket answers.
+[[nodiscard]] bool is_served(const Config& config);
+[[nodiscard]] std::filesystem::path socket_path(const Config& config);
+
+}  // namespace wfo::app
