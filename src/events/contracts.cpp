@@ -51,7 +51,10 @@ class EnvelopeReader {
       broken("", "type", fmt::format("an event is an object, not {}", shown(root)));
       return;
     }
-    for (const json::Member member : root.members()) take(member.key, member.value);
+    for (const json::Member member : root.members()) {
+      const auto plain = member.key.plain_string();
+      take(plain ? *plain : std::string_view(member.key.string().value_or("")), member.value);
+    }
     const auto tenant_in_data = reading_.data ? reading_.data->find("tenantId") : std::nullopt;
     if (tenant_in_data && !is_null(*tenant_in_data)) tenant_of_data(*tenant_in_data);
     if (!reading_.id && !id_is_broken_) {
@@ -66,34 +69,34 @@ class EnvelopeReader {
  private:
   static bool is_null(json::Value value) { return value.kind() == json::Kind::null; }
 
-  void take(json::Value key, json::Value value) {
-    if (is_null(value) && !key.equals("data")) return;
-    if (key.equals("id")) {
+  void take(std::string_view key, json::Value value) {
+    if (is_null(value) && key != "data") return;
+    if (key == "id") {
       reading_.id = id_of<EventId>(value);
       if (reading_.id) return;
       id_is_broken_ = true;
       broken("/id", "format", fmt::format("{} is no uuid", shown(value)));
-    } else if (key.equals("type")) {
+    } else if (key == "type") {
       reading_.type = value.string().value_or("");
       if (!reading_.type.empty() && reading_.type.size() <= kTypeBytesMax) return;
       type_is_broken_ = true;
       broken("/type", "type",
              fmt::format("{} is no event type; allowed: a string of 1 to {} bytes", shown(value), kTypeBytesMax));
-    } else if (key.equals("tenantId")) {
+    } else if (key == "tenantId") {
       reading_.tenant = id_of<TenantId>(value);
       if (reading_.tenant) return;
       tenant_is_broken_ = true;
       broken("/tenantId", "format", fmt::format("{} is no uuid", shown(value)));
-    } else if (key.equals("timestamp")) {
+    } else if (key == "timestamp") {
       reading_.timestamp = value.timestamp();
       if (!reading_.timestamp) broken("/timestamp", "format", fmt::format("{} is no date-time", shown(value)));
-    } else if (key.equals("version")) {
+    } else if (key == "version") {
       if (auto text = value.string()) {
         reading_.version = *std::move(text);
       } else {
         broken("/version", "type", fmt::format("{} is no string", shown(value)));
       }
-    } else if (key.equals("source")) {
+    } else if (key == "source") {
       const auto service = value.is_object() ? value.find("service") : value;
       if (auto text = service ? service->string() : std::nullopt) {
         reading_.source = *std::move(text);
@@ -101,7 +104,7 @@ class EnvelopeReader {
         broken("/source", "type",
                fmt::format("{} names no one; allowed: a string, or an object with the string `service`", shown(value)));
       }
-    } else if (key.equals("data")) {
+    } else if (key == "data") {
       reading_.data = value;
     }
   }

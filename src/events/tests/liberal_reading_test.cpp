@@ -160,6 +160,14 @@ TEST(LiberalReading, TakesIdAndTimeOfTheMessageWhereTheEventHasNone) {
   EXPECT_EQ((*event)->correlation_id(), kMessageId.to_string());
 }
 
+TEST(LiberalReading, KnowsEscapedKeys) {
+  std::string text = Parts{}.text();
+  text.replace(text.find("tenantId"), 1, "\\u0074");
+  const auto event = contracts().read(text, kReceived);
+  ASSERT_TRUE(event) << event.error().message;
+  EXPECT_EQ((*event)->tenant().to_string(), kTenant);
+}
+
 TEST(LiberalReading, PrefersTheIdInTheBytes) {
   const auto event = contracts().read(Parts{}.text(), kReceived, kMessageId);
   ASSERT_TRUE(event);
