@@ -63,9 +63,12 @@ constexpr auto write_started = [](json::Writer& writer) {
 };
 
 TEST(Contracts, HaveOneForEachTypeThatOurCodeNames) {
-  std::vector<std::string> types(std::begin(kAllTypes), std::end(kAllTypes));
-  std::ranges::sort(types);
-  EXPECT_EQ(contracts().types(), types);
+  for (const std::string_view type : kAllTypes) EXPECT_TRUE(contracts().knows(type)) << type;
+}
+
+TEST(Contracts, ListTheirTypesSorted) {
+  EXPECT_TRUE(std::ranges::is_sorted(contracts().types()));
+  EXPECT_GE(contracts().types().size(), std::size(kAllTypes));
 }
 
 TEST(Contracts, HoldTheTextsOfTheFolder) {
