@@ -7,10 +7,6 @@
 namespace wfo::delivery {
 namespace {
 
-std::string_view bytes_of(const bus::Delivery& delivery) {
-  return delivery.event ? std::string_view(delivery.event->bytes()) : std::string_view(delivery.unreadable_bytes);
-}
-
 store::InboxKey inbox_key(const events::Event& event) {
   return {event.tenant(), event.id(), short_digest(event.bytes())};
 }
@@ -26,31 +22,55 @@ std::string bounded_reason(std::string_view reason) {
 }
 
 Result<void> StoreSink::commit(bus::Consumer& consumer, std::span<const bus::Delivery> batch) {
-  for (const auto& delivery : batch) {
-    if (!delivery.event) return fail(ErrorCode::invalid_argument, "{}", delivery.unreadable_reason);
+  const auto commit_parts = [&](Deliveries readable, std::span<const store::DeadLetter> unreadable) {
+    return consumer.redelivers() ? commit_fresh(consumer, batch, readable, unreadable)
+                                 : commit_all(consumer, batch, readable, unreadable);
+  };
+  if (std::ranges::all_of(batch, [](const auto& delivery) { return delivery.event != nullptr; })) {
+    return commit_parts(batch, {});
   }
-  if (consumer.redelivers()) return commit_once_only(consumer, batch);
-  TRY_ASSIGN(Handler::Apply apply, handler_.prepare(batch));
+  std::vector<bus::Delivery> readable;
+  std::vector<store::DeadLetter> unreadable;
+  for (const auto& delivery : batch) {
+    if (delivery.event) {
+      readable.push_back(delivery);
+    } else {
+      unreadable.push_back(letter(consumer, delivery, delivery.unreadable_reason, 1));
+    }
+  }
+  return commit_parts(readable, unreadable);
+}
+
+/// Each message comes once: there is nothing to ask the inbox for.
+Result<void> StoreSink::commit_all(bus::Consumer& consumer, Deliveries batch, Deliveries readable,
+                                   std::span<const store::DeadLetter> unreadable) {
+  Handler::Apply apply;
+  if (!readable.empty()) {
+    TRY_ASSIGN(apply, handler_.prepare(readable));
+  }
   TRY(store_.transact([&](store::Transaction& transaction) -> Result<void> {
-    TRY(apply(transaction));
+    if (apply) TRY(apply(transaction));
+    for (const auto& letter : unreadable) TRY(transaction.dead_letters().insert(letter));
     return consumer.settle(transaction, batch);
   }));
-  handler_.committed();
+  if (apply) handler_.committed();
   return {};
 }
 
-Result<void> StoreSink::commit_once_only(bus::Consumer& consumer, std::span<const bus::Delivery> batch) {
+/// Leaves out what the inbox knows.
+Result<void> StoreSink::commit_fresh(bus::Consumer& consumer, Deliveries batch, Deliveries readable,
+                                     std::span<const store::DeadLetter> unreadable) {
   std::vector<store::InboxKey> keys;
-  keys.reserve(batch.size());
-  for (const auto& delivery : batch) keys.push_back(inbox_key(*delivery.event));
+  keys.reserve(readable.size());
+  for (const auto& delivery : readable) keys.push_back(inbox_key(*delivery.event));
 
   // Nearly always everything is fresh, so that is what the handler prepares for; where the inbox knows better, the
   // transaction is given up and the handler asked again for what is left.
-  std::vector<store::InboxVerdict> assumed(batch.size(), store::InboxVerdict::fresh);
+  std::vector<store::InboxVerdict> assumed(keys.size(), store::InboxVerdict::fresh);
   for (;;) {
     std::vector<bus::Delivery> fresh;
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (assumed[i] == store::InboxVerdict::fresh) fresh.push_back(batch[i]);
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (assumed[i] == store::InboxVerdict::fresh) fresh.push_back(readable[i]);
     }
     Handler::Apply apply;
     if (!fresh.empty()) {
@@ -59,7 +79,7 @@ Result<void> StoreSink::commit_once_only(bus::Consumer& consumer, std::span<cons
     bool mistaken = false;
     auto committed = store_.transact([&](store::Transaction& transaction) -> Result<void> {
       TRY_ASSIGN(auto verdicts, transaction.inbox().record(consumer.queue(), keys, clock_.now()));
-      for (std::size_t i = 0; i < batch.size(); ++i) {
+      for (std::size_t i = 0; i < keys.size(); ++i) {
         if (verdicts[i] != store::InboxVerdict::forged) continue;
         return fail(ErrorCode::invalid_argument, "event {} of tenant {} came before with other bytes",
                     keys[i].event.to_string(), keys[i].tenant.to_string());
@@ -70,6 +90,7 @@ Result<void> StoreSink::commit_once_only(bus::Consumer& consumer, std::span<cons
         return fail(ErrorCode::conflict, "some messages were handled before");
       }
       if (apply) TRY(apply(transaction));
+      for (const auto& letter : unreadable) TRY(transaction.dead_letters().insert(letter));
       return consumer.settle(transaction, batch);
     });
     if (mistaken) continue;
@@ -78,18 +99,24 @@ Result<void> StoreSink::commit_once_only(bus::Consumer& consumer, std::span<cons
   }
 }
 
-Result<void> StoreSink::set_aside(bus::Consumer& consumer, const bus::Delivery& delivery, std::string_view reason,
-                                  int attempts) {
+store::DeadLetter StoreSink::letter(const bus::Consumer& consumer, const bus::Delivery& delivery,
+                                    std::string_view reason, int attempts) {
   store::DeadLetter letter;
   letter.id = DeadLetterId(ids_.next());
   letter.tenant = delivery.event ? delivery.event->tenant() : system_tenant();
   letter.queue = consumer.queue();
   letter.type = delivery.event ? delivery.event->type() : "";
   letter.headers = delivery.headers;
-  letter.bytes = bytes_of(delivery);
+  letter.bytes = delivery.event ? delivery.event->bytes() : delivery.unreadable_bytes;
   letter.reason = bounded_reason(reason);
   letter.attempts = attempts;
   letter.created_at = clock_.now();
+  return letter;
+}
+
+Result<void> StoreSink::set_aside(bus::Consumer& consumer, const bus::Delivery& delivery, std::string_view reason,
+                                  int attempts) {
+  const auto letter = this->letter(consumer, delivery, reason, attempts);
   return store_.transact([&](store::Transaction& transaction) -> Result<void> {
     if (consumer.redelivers() && delivery.event) {
       // Should an acknowledgement be lost, the message must not become a second letter. A forged one can: it is not
@@ -185,7 +212,7 @@ Result<void> ConsumerLoop::settle(std::span<const bus::Delivery> batch, std::sto
     committed = sink_.commit(*consumer_, batch);
     ++tries;
   }
-  if (committed) return acknowledge(batch);
+  if (committed) return this->committed(batch);
   if (committed.error().code == ErrorCode::unavailable) return committed;
   if (batch.size() == 1) return settle_alone(batch.front(), std::move(committed).error(), tries, stop);
   const std::size_t half = batch.size() / 2;
@@ -202,7 +229,7 @@ Result<void> ConsumerLoop::settle_alone(const bus::Delivery& delivery, Error err
     delay = std::min(delay * 2, config_.retry_max);
     auto committed = sink_.commit(*consumer_, {&delivery, 1});
     ++attempts;
-    if (committed) return acknowledge({&delivery, 1});
+    if (committed) return this->committed({&delivery, 1});
     error = std::move(committed).error();
     if (error.code == ErrorCode::unavailable) return std::unexpected(std::move(error));
   }
@@ -210,6 +237,22 @@ Result<void> ConsumerLoop::settle_alone(const bus::Delivery& delivery, Error err
   TRY(sink_.set_aside(*consumer_, delivery, error.message, attempts));
   set_aside_.add();
   return acknowledge({&delivery, 1});
+}
+
+Result<void> ConsumerLoop::committed(std::span<const bus::Delivery> batch) {
+  const bus::Delivery* first = nullptr;
+  int unreadable = 0;
+  for (const auto& delivery : batch) {
+    if (delivery.event) continue;
+    if (!first) first = &delivery;
+    ++unreadable;
+  }
+  if (first) {
+    log_.warn("{}: set aside {} messages that cannot be read, the first because of: {}", queue(), unreadable,
+              first->unreadable_reason);
+    set_aside_.add(unreadable);
+  }
+  return acknowledge(batch);
 }
 
 Result<void> ConsumerLoop::acknowledge(std::span<const bus::Delivery> batch) {

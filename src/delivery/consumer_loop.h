@@ -37,10 +37,10 @@ class Handler {
 class Sink {
  public:
   virtual ~Sink() = default;
-  /// All of the batch takes effect, durably, with the consumer's position, or (error) nothing of it.
-  /// Errors: as `Handler::prepare`.
+  /// All of the batch takes effect, durably, with the consumer's position, or (error) nothing of it. What could not be
+  /// read as an event is set aside with its reason in the same step. Errors: as `Handler::prepare`.
   [[nodiscard]] virtual Result<void> commit(bus::Consumer& consumer, std::span<const bus::Delivery> batch) = 0;
-  /// Sets one message aside with its reason, durably, with the consumer's position.
+  /// Sets a message aside that `commit` never took, with the reason, durably, with the consumer's position.
   [[nodiscard]] virtual Result<void> set_aside(bus::Consumer& consumer, const bus::Delivery& delivery,
                                                std::string_view reason, int attempts) = 0;
   /// Nothing that concerns the consumer came for a while: notes how far it has looked, so that the log can be trimmed
@@ -66,7 +66,13 @@ class StoreSink final : public Sink {
   [[nodiscard]] Result<void> note_idle(bus::Consumer& consumer) override;
 
  private:
-  Result<void> commit_once_only(bus::Consumer& consumer, std::span<const bus::Delivery> batch);
+  using Deliveries = std::span<const bus::Delivery>;
+  Result<void> commit_all(bus::Consumer& consumer, Deliveries batch, Deliveries readable,
+                          std::span<const store::DeadLetter> unreadable);
+  Result<void> commit_fresh(bus::Consumer& consumer, Deliveries batch, Deliveries readable,
+                            std::span<const store::DeadLetter> unreadable);
+  store::DeadLetter letter(const bus::Consumer& consumer, const bus::Delivery& delivery, std::string_view reason,
+                           int attempts);
 
   store::Store& store_;
   Handler& handler_;
@@ -106,6 +112,7 @@ class ConsumerLoop {
   Result<std::size_t> receive_and_settle(milliseconds wait, std::stop_token stop);
   Result<void> settle(std::span<const bus::Delivery> batch, std::stop_token stop);
   Result<void> settle_alone(const bus::Delivery& delivery, Error error, int attempts, std::stop_token stop);
+  Result<void> committed(std::span<const bus::Delivery> batch);
   Result<void> acknowledge(std::span<const bus::Delivery> batch);
   Result<void> note_idle();
   bool set_trouble(std::string text);

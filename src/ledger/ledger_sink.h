@@ -30,7 +30,8 @@ inline constexpr std::string_view kQueue = "logging_service";
 /// comes under a known id with other bytes. Nothing stops what is behind it. One thread; the gauges any.
 class LedgerSink final : public delivery::Sink {
  public:
-  /// `log` is where the events come from on a bus that is the log, for the lag; null on a broker.
+  /// `log_reader` is where the events come from on a bus that is the log, for the lag; null on a broker. `metrics` asks
+  /// this sink at each scrape: there must be none after its end.
   LedgerSink(store::LedgerStore& ledger, store::LogReader* log_reader, const Clock& clock, Logger& log,
              Metrics& metrics);
   /// All records and quarantined messages of a batch are one transaction.

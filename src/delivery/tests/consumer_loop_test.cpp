@@ -90,7 +90,7 @@ TEST_F(ConsumerLoopTest, FindsTheMessageAtFaultAndLetsTheOthersProceed) {
   EXPECT_LE(sink_.commits, 15) << "halving, not one by one";
 }
 
-TEST_F(ConsumerLoopTest, SetsUnreadableMessagesAsideWithTheirReason) {
+TEST_F(ConsumerLoopTest, CountsUnreadableMessagesThatTheBatchSetAside) {
   add(2);
   queue_.add_unreadable("{oops", "not JSON: line 1, column 2");
   add(2);
@@ -98,6 +98,8 @@ TEST_F(ConsumerLoopTest, SetsUnreadableMessagesAsideWithTheirReason) {
   EXPECT_EQ(loop.run_once(1s), 5U);
   EXPECT_THAT(sink_.letters, ElementsAre(Letter{3, "not JSON: line 1, column 2", 1}));
   EXPECT_THAT(sink_.effects, ElementsAre(1, 2, 4, 5));
+  EXPECT_EQ(sink_.commits, 1) << "it is known beforehand: nothing is split for it";
+  EXPECT_THAT(metrics_.text(), HasSubstr("messages_set_aside_total{queue=\"test_queue\"} 1"));
 }
 
 TEST_F(ConsumerLoopTest, TriesAFailingMessageAgainWithGrowingPausesThenSetsItAside) {

@@ -119,13 +119,18 @@ class RecordingSink final : public Sink {
     if (before_commit) before_commit();
     if (error) return std::unexpected(*error);
     for (const auto& delivery : batch) {
-      if (!delivery.event) return fail(ErrorCode::invalid_argument, "{}", delivery.unreadable_reason);
       if (const auto bad = at_fault.find(delivery.tag); bad != at_fault.end()) {
         return fail(bad->second, "message {} is at fault", delivery.tag);
       }
     }
     sizes.push_back(batch.size());
-    for (const auto& delivery : batch) effects.push_back(delivery.tag);
+    for (const auto& delivery : batch) {
+      if (delivery.event) {
+        effects.push_back(delivery.tag);
+      } else {
+        letters.push_back({delivery.tag, delivery.unreadable_reason, 1});
+      }
+    }
     return {};
   }
   Result<void> set_aside(bus::Consumer&, const bus::Delivery& delivery, std::string_view reason,

@@ -277,18 +277,38 @@ TEST_F(StoreSinkTest, MakesOneLetterOfAMessageThatComesAgainAfterItWasSetAside) 
   EXPECT_EQ(letters().size(), 1U);
 }
 
-TEST_F(StoreSinkTest, SetsUnreadableBytesAsideUnderTheSystemTenant) {
-  queue_.add(message(1));
-  queue_.add_unreadable("{oops", "not JSON: line 1, column 2");
+TEST_F(StoreSinkTest, SetsUnreadableBytesAsideUnderTheSystemTenantInTheTransactionOfTheOthers) {
+  for (const bool redelivers : {true, false}) {
+    SCOPED_TRACE(redelivers);
+    queue_ = {};
+    auto loop = broker_loop();
+    queue_.redelivers = redelivers;
+    const auto before = letters().size();
+    const auto commits_before = handler_.commits;
+    queue_.add(message(redelivers ? 1 : 3));
+    queue_.add_unreadable("{oops", "not JSON: line 1, column 2");
+    queue_.add_unreadable("", "empty");
+    queue_.add(message(redelivers ? 2 : 4));
+    EXPECT_EQ(loop.run_once(0ms), 4U);
+    EXPECT_EQ(handler_.commits, commits_before + 1);
+    EXPECT_THAT(queue_.acknowledged, ElementsAre(1, 2, 3, 4));
+    const auto all = letters();
+    ASSERT_EQ(all.size(), before + 2);
+    EXPECT_EQ(all[1].tenant, system_tenant());
+    EXPECT_EQ(all[1].type, "");
+    EXPECT_EQ(all[1].bytes, "{oops");
+    EXPECT_EQ(all[1].reason, "not JSON: line 1, column 2");
+    EXPECT_EQ(all[0].reason, "empty");
+  }
+  EXPECT_THAT(effects(), ElementsAre(1, 2, 3, 4));
+}
+
+TEST_F(StoreSinkTest, AsksNoHandlerForABatchOfWhichNothingCanBeRead) {
+  queue_.add_unreadable("{oops", "not JSON");
   auto loop = broker_loop();
   drain(loop);
-  EXPECT_THAT(effects(), ElementsAre(1));
-  const auto all = letters();
-  ASSERT_EQ(all.size(), 1U);
-  EXPECT_EQ(all[0].tenant, system_tenant());
-  EXPECT_EQ(all[0].type, "");
-  EXPECT_EQ(all[0].bytes, "{oops");
-  EXPECT_EQ(all[0].reason, "not JSON: line 1, column 2");
+  EXPECT_EQ(handler_.prepared, 0);
+  EXPECT_EQ(letters().size(), 1U);
 }
 
 // Whatever comes again, is forged, or loses its acknowledgement: the first text under an id takes effect once, every
