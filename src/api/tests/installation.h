@@ -48,21 +48,25 @@ class Installation : public testing::Test {
     orchestrator_ = std::make_unique<orchestrator::Orchestrator>(
         *store_, *contracts_, need(orchestrator::Definitions::load(*store_, {std::move(definition)})), ids_, clock_,
         Logger::silent(), metrics_);
-    add_routes(router_, {.orchestrator = *orchestrator_,
-                         .store = *store_,
-                         .ledger = *ledger_,
-                         .dead_letters = dead_letters_,
-                         .intake = intake_,
-                         .metrics = metrics_,
-                         .ids = ids_,
-                         .clock = clock_,
-                         .default_tenant = kTenant,
-                         .not_ready = [this] { return not_ready_; }});
+    add_routes(router_, services(*store_));
     orchestrator_sink_ = std::make_unique<delivery::StoreSink>(*store_, *orchestrator_, ids_, clock_);
     orchestrator_loop_ = loop(need(bus_.consume({.queue = std::string(orchestrator::Orchestrator::kQueue),
                                                  .bindings = orchestrator_->bindings()})),
                               *orchestrator_sink_);
     ledger_loop_ = loop(need(ledger::consume(bus_, *ledger_)), ledger_sink_);
+  }
+
+  Services services(store::Store& store) {
+    return {.orchestrator = *orchestrator_,
+            .store = store,
+            .ledger = *ledger_,
+            .dead_letters = dead_letters_,
+            .intake = intake_,
+            .metrics = metrics_,
+            .ids = ids_,
+            .clock = clock_,
+            .default_tenant = kTenant,
+            .not_ready = [this] { return not_ready_; }};
   }
 
   /// Asks, and holds the answer against the contract.

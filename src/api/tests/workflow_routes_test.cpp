@@ -1,6 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <barrier>
+#include <functional>
+#include <thread>
+
 #include "api/tests/installation.h"
 
 namespace wfo::api {
@@ -219,6 +224,72 @@ TEST_F(WorkflowRoutes, RefuseKeysThatAreNone) {
     EXPECT_EQ(response.status, 400);
     EXPECT_THAT(error(response), HasSubstr("allowed: 1..255 printable ASCII characters"));
   }
+}
+
+/// A store where something happens behind each commit.
+class Watched final : public store::Store {
+ public:
+  explicit Watched(store::Store& store) : store_(store) {}
+  Result<void> transact(FunctionRef<Result<void>(store::Transaction&)> body) override {
+    auto done = store_.transact(body);
+    if (behind_commit) behind_commit();
+    return done;
+  }
+  Result<void> admission() override { return store_.admission(); }
+  Result<void> read(FunctionRef<Result<void>(const store::Transaction&)> body) override { return store_.read(body); }
+  std::function<void()> behind_commit;
+
+ private:
+  store::Store& store_;
+};
+
+TEST_F(WorkflowRoutes, StartWhatWasCutOffBetweenItsKeyAndItsStart) {
+  Watched store(*store_);
+  Router router(Logger::silent());
+  add_routes(router, services(store));
+  const auto ask_again = [&] {
+    return router.handle({.method = Method::post,
+                          .target = kWorkflows,
+                          .headers = {{"Idempotency-Key", "row 17"}, {"Content-Type", "application/json"}},
+                          .body = R"({"opportunityId":"A-1","changes":{"amount":1}})"});
+  };
+  store.behind_commit = [this] {  // the key and the changes are durable; the orchestrator finds the disk nearly full
+    disk_free_bytes_ = 0;
+    clock_.advance(milliseconds(60'000));
+  };
+  EXPECT_EQ(ask_again().status, 503);
+  EXPECT_EQ(count_runs(), 0U);
+  store.behind_commit = nullptr;
+  disk_free_bytes_ = std::uint64_t{1} << 40;
+  clock_.advance(milliseconds(60'000));
+  const auto started = ask_again();
+  EXPECT_EQ(started.status, 202) << started.body;
+  EXPECT_EQ(text_at(started, "outcome"), "started");
+  EXPECT_EQ(ask_again().body, started.body);
+  EXPECT_EQ(count_runs(), 1U);
+  EXPECT_EQ(stored("A-1")->amount, 1);
+}
+
+TEST_F(WorkflowRoutes, StartOneRunForOneKeyHoweverManyAskAtOnce) {
+  constexpr std::size_t kClients = 8;
+  std::vector<std::string> bodies(kClients);
+  std::atomic<int> fresh = 0;
+  {
+    std::barrier together(kClients);
+    std::vector<std::jthread> clients;
+    for (std::size_t i = 0; i < kClients; ++i) {
+      clients.emplace_back([&, i] {
+        together.arrive_and_wait();
+        const auto response =
+            post(kWorkflows, R"({"opportunityId":"A-1","changes":{"amount":1}})", {{"Idempotency-Key", "row 17"}});
+        bodies[i] = response.body;
+        if (!response.headers.find("Idempotent-Replayed")) ++fresh;
+      });
+    }
+  }
+  EXPECT_THAT(bodies, testing::Each(bodies.front()));
+  EXPECT_EQ(fresh, 1);
+  EXPECT_EQ(count_runs(), 1U);
 }
 
 // Bad input.

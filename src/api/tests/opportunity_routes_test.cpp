@@ -1,0 +1,105 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "api/tests/installation.h"
+
+namespace wfo::api {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kOpportunities = "/api/v1/opportunities";
+constexpr const char* kStatistics = "/api/v1/statistics";
+constexpr const char* kModel = "/api/v1/model";
+
+class OpportunityRoutes : public Installation {
+ protected:
+  Response show(std::string_view id, Headers headers = {}) {
+    return get(fmt::format("{}/{}", kOpportunities, percent_encode(id)), std::move(headers));
+  }
+  /// Closed ones, with enough of both ends for a model.
+  void close_deals(int count) {
+    std::string all;
+    for (int i = 0; i < count; ++i) {
+      all += fmt::format(
+          R"({}{{"externalId":"D-{}","state":"{}","product":"P{}","amount":{},"createdOn":"2025-{:02}-03","closeOn":"2025-{:02}-{:02}"}})",
+          i > 0 ? "," : "", i, i % 3 == 0 ? "lost" : "won", i % 4, 1000 + i, i % 6 + 1, i % 6 + 4, i % 27 + 1);
+    }
+    EXPECT_EQ(post(kOpportunities, "{\"opportunities\":[" + all + "]}").status, 200);
+  }
+};
+
+TEST_F(OpportunityRoutes, KeepWhatIsTold) {
+  const auto stored = post(kOpportunities, R"({"opportunities":[{"externalId":"A 1","amount":12.5,"stage":"New"},)"
+                                           R"({"externalId":"A-2","state":"won"}]})");
+  EXPECT_EQ(stored.status, 200) << stored.body;
+  EXPECT_EQ(text_at(stored, "stored"), "2");
+  const auto shown = show("A 1");
+  EXPECT_EQ(shown.status, 200);
+  EXPECT_EQ(text_at(shown, "state"), "open");
+  EXPECT_EQ(text_at(shown, "fields.amount"), "12.5");
+  EXPECT_EQ(text_at(shown, "fields.externalId"), "A 1");
+  EXPECT_EQ(show(opportunity_id(kTenant, "A 1").to_string()).body, shown.body);
+  EXPECT_EQ(text_at(show("A-2"), "state"), "won");
+}
+
+TEST_F(OpportunityRoutes, PutWhatIsToldInThePlaceOfWhatWasKnown) {
+  post(kOpportunities, R"({"opportunities":[{"externalId":"A-1","amount":1,"stage":"New"}]})");
+  post(kOpportunities, R"({"opportunities":[{"externalId":"A-1","amount":2},{"externalId":"A-1","amount":3}]})");
+  const auto shown = show("A-1");
+  EXPECT_EQ(text_at(shown, "fields.amount"), "3") << "the last one counts";
+  EXPECT_EQ(text_at(shown, "fields.stage"), "");
+}
+
+TEST_F(OpportunityRoutes, KeepAllOfARequestOrNothing) {
+  const auto response =
+      post(kOpportunities, R"({"opportunities":[{"externalId":"A-1"},{"externalId":"A-2","amount":-1}]})");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_THAT(error(response), HasSubstr("opportunity 'A-2': opportunity field \"amount\" is -1"));
+  EXPECT_EQ(show("A-1").status, 404);
+}
+
+TEST_F(OpportunityRoutes, HideTheOpportunitiesOfOtherTenants) {
+  post(kOpportunities, R"({"opportunities":[{"externalId":"A-1","amount":1}]})");
+  EXPECT_EQ(show("A-1", other()).status, 404);
+  EXPECT_EQ(show(opportunity_id(kTenant, "A-1").to_string(), other()).status, 404);
+  post(kOpportunities, R"({"opportunities":[{"externalId":"A-1","amount":2}]})", other());
+  EXPECT_EQ(text_at(show("A-1"), "fields.amount"), "1");
+}
+
+TEST_F(OpportunityRoutes, RefuseWhatIsNoListOfOpportunities) {
+  for (const auto* const body :
+       {"", "{}", "[]", R"({"opportunities":[]})", R"({"opportunities":{}})", R"({"opportunities":[1]})",
+        R"({"opportunities":[{"amount":1}]})", R"({"opportunities":[{"externalId":""}]})",
+        R"({"opportunities":[{"externalId":"A-1"}],"tenant":"x"})"}) {
+    EXPECT_EQ(post(kOpportunities, body).status, 400) << body;
+  }
+}
+
+TEST_F(OpportunityRoutes, TrainAndShowAModel) {
+  EXPECT_EQ(get(kModel).status, 404);
+  const auto few = post(kModel, "{}");
+  EXPECT_EQ(few.status, 400) << few.body;
+  close_deals(600);
+  const auto statistics = post(kStatistics, "{}");
+  EXPECT_EQ(statistics.status, 200) << statistics.body;
+  EXPECT_EQ(text_at(statistics, "closedDeals"), "600");
+  const auto model = get(kModel);
+  EXPECT_EQ(model.status, 200);
+  EXPECT_EQ(text_at(model, "modelId"), text_at(statistics, "modelId"));
+  EXPECT_EQ(post(kModel, "{}").body, model.body) << "the same deals give the same model";
+  EXPECT_EQ(get(kModel, other()).status, 404);
+  const auto theirs = post(kStatistics, "{}", other());
+  EXPECT_EQ(text_at(theirs, "closedDeals"), "0");
+  EXPECT_EQ(text_at(theirs, "modelId"), "null");
+}
+
+TEST_F(OpportunityRoutes, RefuseADayThatIsNone) {
+  for (const auto* const body : {R"({"asOf":"2026-02-30"})", R"({"asOf":20260228})", R"({"asof":"2026-02-28"})"}) {
+    EXPECT_EQ(post(kStatistics, body).status, 400) << body;
+    EXPECT_EQ(post(kModel, body).status, 400) << body;
+  }
+}
+
+}  // namespace
+}  // namespace wfo::api
