@@ -31,10 +31,10 @@ struct DeadLetter {
 };
 
 struct DeadLetterQuery {
-  std::optional<TenantId> tenant;  // nothing: the operator's view of all
-  std::optional<DeadLetterStatus> status;
-  std::size_t limit = 50;              // 1..1000
-  std::optional<DeadLetterId> before;  // the page's cursor
+  std::optional<TenantId> tenant = {};  // nothing: the operator's view of all
+  std::optional<DeadLetterStatus> status = {};
+  std::size_t limit = 50;                   // 1..1000
+  std::optional<DeadLetterId> before = {};  // the page's cursor
 };
 
 class DeadLetterStore {

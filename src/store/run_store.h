@@ -19,10 +19,10 @@ struct StoredRun {
 
 struct RunQuery {
   TenantId tenant;
-  std::optional<OpportunityId> opportunity;
-  std::optional<workflow::RunStatus> status;
-  std::size_t limit = 50;            // 1..1000
-  std::optional<WorkflowId> before;  // the page's cursor: only runs older than this one
+  std::optional<OpportunityId> opportunity = {};
+  std::optional<workflow::RunStatus> status = {};
+  std::size_t limit = 50;                 // 1..1000
+  std::optional<WorkflowId> before = {};  // the page's cursor: only runs older than this one
 };
 
 /// How many active runs are pinned to a version of a definition.

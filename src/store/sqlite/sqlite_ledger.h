@@ -13,13 +13,13 @@ namespace wfo::store::sqlite {
 
 /// Memory is about cache_kib + readers * reader_cache_kib.
 struct SqliteLedgerConfig {
-  std::filesystem::path directory;  // exists; the file in it is `ledger.db` (data_directory.h)
-  int page_bytes = 8192;            // of a new file; a power of two, 512..65536
-  int cache_kib = 32 * 1024;        // 1024..67108864: pages kept by the connection that appends
-  int reader_cache_kib = 4 * 1024;  // 256..67108864: by each reader
-  int readers = 2;                  // 1..64: reads at once
-  int checkpoint_pages = 4096;      // 16..1000000: WAL pages that are moved into the file
-  std::string vfs;                  // SQLite's VFS; "": its default
+  std::filesystem::path directory = {};  // exists; the file in it is `ledger.db` (data_directory.h)
+  int page_bytes = 8192;                 // of a new file; a power of two, 512..65536
+  int cache_kib = 32 * 1024;             // 1024..67108864: pages kept by the connection that appends
+  int reader_cache_kib = 4 * 1024;       // 256..67108864: by each reader
+  int readers = 2;                       // 1..64: reads at once
+  int checkpoint_pages = 4096;           // 16..1000000: WAL pages that are moved into the file
+  std::string vfs = {};                  // SQLite's VFS; "": its default
 };
 
 /// Errors: `invalid_argument` names the field, its value and what is allowed.

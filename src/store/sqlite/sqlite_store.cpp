@@ -71,7 +71,7 @@ struct SqliteStore::State {
     TRY_ASSIGN(Statement* const statement, tables.connection().statement(sql));
     return statement->run();
   }
-  void roll_back(Sequence last);
+  void roll_back(const LogTable::Mark& mark);
   void complete(std::vector<Request*>& group);
 
   const SqliteStoreConfig config;
@@ -128,7 +128,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(SqliteStoreConfig config,
   auto state = std::make_unique<State>(std::move(config), std::move(database), contracts, clock, log, metrics);
 
   TRY_ASSIGN(const Sequence last, state->tables.log_table().last_sequence());
-  state->tables.log_table().set_last(last);
+  state->tables.log_table().start_at(last);
   state->tail = std::make_unique<LogTail>(last, state->config.log_cache_bytes_max);
   TRY_ASSIGN(state->active_runs, state->tables.runs_table().count_active_rows());
   // A tool may have left a long WAL, or a kill.
@@ -179,17 +179,17 @@ void SqliteStore::State::write() {
   }
 }
 
-void SqliteStore::State::roll_back(Sequence last) {
+void SqliteStore::State::roll_back(const LogTable::Mark& mark) {
   if (tables.connection().database().in_transaction()) {
     if (auto rolled_back = run("ROLLBACK"); !rolled_back) log.error("store: {}", rolled_back.error().message);
   }
-  tables.log_table().set_last(last);
+  tables.log_table().return_to(mark);
   tables.runs_table().set_active_change(0);
 }
 
 /// Runs one body inside the open transaction; its effects stay or go by themselves. False: the transaction is gone.
 bool SqliteStore::State::apply(Request& request, bool first) {
-  const Sequence last_before = tables.log_table().last();
+  const LogTable::Mark mark_before = tables.log_table().mark();
   const std::int64_t active_before = tables.runs_table().active_change();
   // Nothing is to be kept while no other has taken effect, and savepoints cost a copy of each page that is changed.
   if (!first) request.result = run("SAVEPOINT one");
@@ -208,19 +208,19 @@ bool SqliteStore::State::apply(Request& request, bool first) {
     request.result = released;
   }
   if (first) {
-    roll_back(last_before);
+    roll_back(mark_before);
     const auto begun = run("BEGIN IMMEDIATE");
     if (!begun && good) request.result = begun;
     return begun.has_value();
   }
   if (!run("ROLLBACK TO one") || !run("RELEASE one")) return false;
-  tables.log_table().set_last(last_before);
+  tables.log_table().return_to(mark_before);
   tables.runs_table().set_active_change(active_before);
   return true;
 }
 
 void SqliteStore::State::commit(std::vector<Request*>& group) {
-  const Sequence last_before = tables.log_table().last();
+  const LogTable::Mark mark_before = tables.log_table().mark();
   const auto begun_at = std::chrono::steady_clock::now();
   std::size_t good = 0;
   Result<void> committed = run("BEGIN IMMEDIATE");
@@ -236,12 +236,12 @@ void SqliteStore::State::commit(std::vector<Request*>& group) {
     good += request->result && !request->thrown;
   }
   if (committed && good == 0) {
-    roll_back(last_before);
+    roll_back(mark_before);
     return complete(group);
   }
   if (committed) committed = run("COMMIT");
   if (!committed) {
-    roll_back(last_before);
+    roll_back(mark_before);
     commit_failures.add();
     log.error("store: commit failed: {}", committed.error().message);
     // What a body refused by itself stays refused; for all others the disk is to blame.
@@ -255,13 +255,15 @@ void SqliteStore::State::commit(std::vector<Request*>& group) {
   }
   active_runs += tables.runs_table().active_change();
   tables.runs_table().set_active_change(0);
+  const Sequence trimmed = tables.log_table().mark().trimmed;
   tail->publish(tables.log_table().take_appended());
+  if (trimmed > 0) tail->trim(trimmed);
   complete(group);
 
   commit_seconds.observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_at).count());
   transactions.add(static_cast<double>(good));
   commits.add();
-  log_last.set(static_cast<double>(tables.log_table().last()));
+  log_last.set(static_cast<double>(tables.log_table().mark().last));
   const Database& database = tables.connection().database();
   wal_pages.set(database.wal_pages());
   const auto checkpoint = database.checkpoint_beyond(config.checkpoint_pages);

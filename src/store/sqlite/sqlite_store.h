@@ -17,7 +17,7 @@ namespace wfo::store::sqlite {
 
 /// Memory is about cache_kib + readers * reader_cache_kib + log_cache_bytes_max, however many rows there are.
 struct SqliteStoreConfig {
-  std::filesystem::path directory;                          // exists; the file in it is `wfo.db` (data_directory.h)
+  std::filesystem::path directory = {};                     // exists; the file in it is `wfo.db` (data_directory.h)
   int page_bytes = 8192;                                    // of a new file; a power of two, 512..65536
   int cache_kib = 64 * 1024;                                // 1024..67108864: pages kept by the writer
   int reader_cache_kib = 8 * 1024;                          // 256..67108864: by each reader
@@ -27,9 +27,9 @@ struct SqliteStoreConfig {
   std::size_t queue_max = 1024;                             // 1..65536: transactions waiting; beyond, callers wait
   std::size_t log_cache_bytes_max = std::size_t{64} << 20;  // of the newest log entries, kept parsed
   std::uint64_t disk_free_min_bytes = std::uint64_t{256} << 20;  // less free space than that: no new work; 0: no mark
-  std::string vfs;                                               // SQLite's VFS; "": its default
+  std::string vfs = {};                                          // SQLite's VFS; "": its default
   /// How many bytes are free for `directory`. Empty: the file system is asked. For tests.
-  std::function<Result<std::uint64_t>()> disk_free;
+  std::function<Result<std::uint64_t>()> disk_free = {};
 };
 
 /// Errors: `invalid_argument` names the field, its value and what is allowed.

@@ -80,7 +80,7 @@ struct DatabaseOptions {
   bool read_only = false;
   int page_bytes = 8192;  // of a new file; a power of two, 512..65536
   int cache_kib = 64 * 1024;
-  std::string vfs;  // "": SQLite's default
+  std::string vfs = {};  // "": SQLite's default
 };
 
 /// A connection. One thread at a time.

@@ -28,12 +28,20 @@ Result<std::string_view> LogTable::type_name(std::int64_t id) {
   return type_names_.emplace(id, std::move(name)).first->second;
 }
 
-void LogTable::set_last(Sequence last) {
-  // Entries are appended without gaps, so the ones beyond `last` are the tail.
-  const auto excess = static_cast<std::size_t>(last_ - last);
-  if (last < last_ && !appended_.empty()) appended_.resize(appended_.size() - std::min(excess, appended_.size()));
-  if (last < last_) types_.clear();  // a type's id that was given in the transaction is void
-  last_ = last;
+void LogTable::return_to(const Mark& mark) {
+  if (mark.last < mark_.last) {
+    // Entries are appended without gaps, so the ones beyond the mark are the tail. A type's id that was given meanwhile
+    // is void.
+    const auto excess = static_cast<std::size_t>(mark_.last - mark.last);
+    appended_.resize(appended_.size() - std::min(excess, appended_.size()));
+    types_.clear();
+  }
+  mark_ = mark;
+}
+
+std::vector<LogEntry> LogTable::take_appended() {
+  mark_.trimmed = 0;
+  return std::exchange(appended_, {});
 }
 
 Result<void> LogTable::append(std::span<const events::EventPtr> batch) {
@@ -45,12 +53,12 @@ Result<void> LogTable::append(std::span<const events::EventPtr> batch) {
     TRY_ASSIGN(const auto type, type_id(event->type()));
     const auto id = event->root().find("id");
     const auto time = event->root().find("timestamp");
-    insert->bind(last_ + 1).bind(type).bind(now).bind_blob(event->bytes());
+    insert->bind(mark_.last + 1).bind(type).bind(now).bind_blob(event->bytes());
     insert->bind(id && id->uuid() ? std::nullopt : std::optional(event->id()));
     insert->bind(time && time->timestamp() ? std::nullopt : std::optional(event->timestamp()));
     TRY(insert->run());
-    ++last_;
-    appended_.push_back({last_, event});
+    ++mark_.last;
+    appended_.push_back({mark_.last, event});
   }
   return {};
 }
@@ -77,6 +85,7 @@ Result<std::size_t> LogTable::trim(Sequence through, Timestamp before, std::size
   TRY(note->bind(last).run());
   TRY_ASSIGN(Statement* const remove, connection_.statement("DELETE FROM log WHERE sequence <= ?"));
   TRY(remove->bind(last).run());
+  mark_.trimmed = last;
   return static_cast<std::size_t>(connection_.database().changes());
 }
 

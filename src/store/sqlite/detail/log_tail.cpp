@@ -34,6 +34,17 @@ void LogTail::publish(std::vector<LogEntry> entries) {
   published_.notify_all();
 }
 
+void LogTail::trim(Sequence through) {
+  std::vector<std::shared_ptr<const Chunk>> old;
+  const std::lock_guard lock(mutex_);
+  trimmed_ = through;
+  while (!chunks_.empty() && chunks_.front()->entries.back().sequence <= through) {
+    bytes_ -= chunks_.front()->bytes;
+    old.push_back(std::move(chunks_.front()));
+    chunks_.pop_front();
+  }
+}
+
 std::optional<LogPage> LogTail::read(Sequence after, const TypeFilter& filter, std::size_t count_max,
                                      std::size_t bytes_max) const {
   LogPage page{{}, after};
@@ -43,6 +54,7 @@ std::optional<LogPage> LogTail::read(Sequence after, const TypeFilter& filter, s
     chunks.clear();
     {
       const std::lock_guard lock(mutex_);
+      page.read_through = std::max(page.read_through, trimmed_);
       if (page.read_through >= last_) return page;
       const auto begin = std::upper_bound(
           chunks_.begin(), chunks_.end(), page.read_through,

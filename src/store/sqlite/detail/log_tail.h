@@ -22,6 +22,8 @@ class LogTail {
 
   /// What a commit appended: goes on from the last sequence without a gap.
   void publish(std::vector<LogEntry> entries);
+  /// A commit deleted everything up to `through`.
+  void trim(Sequence through);
   /// Nothing if entries behind `after` are not here any more.
   [[nodiscard]] std::optional<LogPage> read(Sequence after, const TypeFilter& filter, std::size_t count_max,
                                             std::size_t bytes_max) const;
@@ -39,6 +41,7 @@ class LogTail {
   std::deque<std::shared_ptr<const Chunk>> chunks_;
   std::size_t bytes_ = 0;
   Sequence last_;
+  Sequence trimmed_ = 0;
 };
 
 }  // namespace wfo::store::sqlite

@@ -34,18 +34,27 @@ class LogTable final : public EventLog {
   /// The newest sequence that was ever given.
   [[nodiscard]] Result<Sequence> last_sequence();
 
-  // The writer's part: the sequence goes on from `last`, and goes back with what was appended beyond it.
-  [[nodiscard]] Sequence last() const { return last_; }
-  void set_last(Sequence last);
+  // The writer's part.
+
+  /// Where the log stands inside a transaction.
+  struct Mark {
+    Sequence last = 0;     // given
+    Sequence trimmed = 0;  // by this transaction
+  };
+  /// The sequence goes on from `last`.
+  void start_at(Sequence last) { mark_ = {last, 0}; }
+  [[nodiscard]] const Mark& mark() const { return mark_; }
+  /// What came after `mark` was rolled back.
+  void return_to(const Mark& mark);
   /// What was appended since the last call, all of it committed now.
-  [[nodiscard]] std::vector<LogEntry> take_appended() { return std::exchange(appended_, {}); }
+  [[nodiscard]] std::vector<LogEntry> take_appended();
 
  private:
   Result<std::int64_t> type_id(const std::string& type);
   Result<std::string_view> type_name(std::int64_t id);
   Connection& connection_;
   const Clock& clock_;
-  Sequence last_ = 0;
+  Mark mark_;
   std::vector<LogEntry> appended_;
   std::unordered_map<std::string, std::int64_t> types_;
   std::unordered_map<std::int64_t, std::string> type_names_;

@@ -1,0 +1,145 @@
+#include <limits>
+
+#include "contract/store_contract.h"
+
+namespace wfo::contract {
+namespace {
+
+using store::Opportunity;
+using store::StageState;
+using store::Transaction;
+
+Opportunity opportunity(std::uint32_t n, const TenantId& tenant = kTenant) {
+  Opportunity made;
+  made.tenant = tenant;
+  made.id = id<OpportunityId>(n);
+  made.external_id = "006-" + std::to_string(n);
+  made.name = "Größe \"XL\"\n";
+  made.stage = "Negotiation";
+  made.state = StageState::won;
+  made.amount = 0.1;
+  made.currency = "EUR";
+  made.product = "GTX Pro";
+  made.list_price = 4'821;
+  made.account = "Ünïcode & Söhne";
+  made.owner = "Ann";
+  made.competitor_id = "c-1";
+  made.crm_probability = 1.0 / 3;
+  made.created_on = *parse_date("2016-10-20");
+  made.stage_entered_on = *parse_date("0000-01-01");
+  made.last_activity_on = *parse_date("9999-12-31");
+  made.close_on = *parse_date("2017-03-01");
+  made.stage_regressed = true;
+  made.account_revenue = 1'100.04;
+  made.account_employees = 2'822;
+  made.account_sector = "technology";
+  made.as_of = *parse_date("2017-12-31");
+  made.changed_at = at(5);
+  return made;
+}
+
+class OpportunityContract : public StoreContract {
+ protected:
+  Result<void> try_upsert(std::vector<Opportunity> batch) {
+    return write([&](Transaction& t) { return t.opportunities().upsert(batch); });
+  }
+  void upsert(std::vector<Opportunity> batch) { EXPECT_OK(try_upsert(std::move(batch))); }
+  std::optional<Opportunity> load(std::uint32_t n, const TenantId& tenant = kTenant) {
+    const auto wanted = id<OpportunityId>(n);
+    auto found = value(read([&](const Transaction& t) { return t.opportunities().load(tenant, {&wanted, 1}); }));
+    return found.empty() ? std::nullopt : found[0];
+  }
+};
+
+TEST_P(OpportunityContract, LoadsAnOpportunityAsItWasWritten) {
+  Opportunity empty;
+  empty.tenant = kTenant;
+  empty.id = id<OpportunityId>(2);
+  upsert({opportunity(1), empty});
+  harness_->restart();
+  EXPECT_EQ(load(1), opportunity(1));
+  EXPECT_EQ(load(2), empty);
+  EXPECT_EQ(load(1, kOtherTenant), std::nullopt);
+}
+
+TEST_P(OpportunityContract, ReplacesWhatItHas) {
+  upsert({opportunity(1)});
+  Opportunity changed = opportunity(1);
+  changed.state = StageState::open;
+  changed.amount = std::nullopt;
+  changed.owner = "";
+  changed.changed_at = std::nullopt;
+  upsert({changed});
+  EXPECT_EQ(load(1), changed);
+}
+
+TEST_P(OpportunityContract, LoadsInTheOrderAskedFor) {
+  upsert({opportunity(1), opportunity(2), opportunity(3, kOtherTenant)});
+  const std::vector wanted{id<OpportunityId>(2), id<OpportunityId>(3), id<OpportunityId>(1)};
+  const auto found = value(read([&](const Transaction& t) { return t.opportunities().load(kTenant, wanted); }));
+  ASSERT_EQ(found.size(), 3U);
+  EXPECT_EQ(found[0], opportunity(2));
+  EXPECT_EQ(found[1], std::nullopt);
+  EXPECT_EQ(found[2], opportunity(1));
+}
+
+TEST_P(OpportunityContract, GivesTheClosedOnesOfATenantInTheOrderOfTheirIds) {
+  Opportunity lost = opportunity(1);
+  lost.state = StageState::lost;
+  Opportunity open = opportunity(2);
+  open.state = StageState::open;
+  upsert({opportunity(3), open, lost, opportunity(4, kOtherTenant)});
+  const auto closed = value(read([&](const Transaction& t) { return t.opportunities().closed(kTenant); }));
+  EXPECT_EQ(closed, (std::vector{lost, opportunity(3)}));
+}
+
+TEST_P(OpportunityContract, RefusesWhatItCouldNotGiveBack) {
+  struct Case {
+    std::string field;
+    std::function<void(Opportunity&)> spoil;
+  };
+  for (const auto& [field, spoil] : {
+           Case{"name", [](Opportunity& o) { o.name = std::string("a\0b", 3); }},
+           Case{"owner", [](Opportunity& o) { o.owner = "\xff"; }},
+           Case{"amount", [](Opportunity& o) { o.amount = -1; }},
+           Case{"amount", [](Opportunity& o) { o.amount = std::numeric_limits<double>::quiet_NaN(); }},
+           Case{"listPrice", [](Opportunity& o) { o.list_price = std::numeric_limits<double>::infinity(); }},
+           Case{"probability", [](Opportunity& o) { o.crm_probability = 1.01; }},
+           Case{"closeOn", [](Opportunity& o) { o.close_on = *parse_date("9999-12-31") + std::chrono::days(1); }},
+           Case{"changedAt", [](Opportunity& o) { o.changed_at = Timestamp::max(); }},
+       }) {
+    Opportunity bad = opportunity(2);
+    spoil(bad);
+    const auto outcome = try_upsert({opportunity(1), bad});
+    ASSERT_FALSE(outcome) << field;
+    EXPECT_EQ(outcome.error().code, ErrorCode::invalid_argument) << field;
+    EXPECT_NE(outcome.error().message.find(field), std::string::npos) << outcome.error().message;
+    EXPECT_NE(outcome.error().message.find(bad.id.to_string()), std::string::npos) << outcome.error().message;
+  }
+  EXPECT_EQ(load(1), std::nullopt) << "nothing of a batch is written that has a bad one";
+}
+
+TEST_P(OpportunityContract, KeepsNamedDocumentsOfEachTenant) {
+  const auto put = [&](const TenantId& tenant, std::string_view name, std::string_view text) {
+    return write([&](Transaction& t) { return t.opportunities().put_document(tenant, name, text); });
+  };
+  const auto document = [&](const TenantId& tenant, std::string_view name) {
+    return value(read([&](const Transaction& t) { return t.opportunities().document(tenant, name); }));
+  };
+  EXPECT_EQ(document(kTenant, "model"), std::nullopt);
+  const std::string large = fmt::format(R"({{"text":"{}"}})", std::string(1024 * 1024, 'z'));
+  EXPECT_OK(put(kTenant, "model", "{}"));
+  EXPECT_OK(put(kTenant, "model", large));
+  EXPECT_OK(put(kTenant, "profile", R"({"p":1})"));
+  EXPECT_OK(put(kOtherTenant, "model", R"({"other":1})"));
+  EXPECT_ERROR(invalid_argument, put(kTenant, "model", std::string_view("\0", 1)));
+  EXPECT_EQ(document(kTenant, "model"), large);
+  EXPECT_EQ(document(kTenant, "profile"), R"({"p":1})");
+  EXPECT_EQ(document(kOtherTenant, "model"), R"({"other":1})");
+  EXPECT_EQ(document(kOtherTenant, "profile"), std::nullopt);
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryStore, OpportunityContract, testing::ValuesIn(stores()), name_of<StoreUnderTest>);
+
+}  // namespace
+}  // namespace wfo::contract

@@ -1,0 +1,95 @@
+#include <fmt/format.h>
+
+#include "contract/store_contract.h"
+#include "store/sqlite/sqlite_ledger.h"
+#include "store/sqlite/sqlite_store.h"
+#include "support/temporary_directory.h"
+
+namespace wfo::contract {
+namespace {
+
+class SqliteStoreHarness final : public StoreHarness {
+ public:
+  SqliteStoreHarness(store::sqlite::SqliteStoreConfig config, const events::Contracts& known, const Clock& clock)
+      : config_(std::move(config)), contracts_(known), clock_(clock) {
+    config_.directory = directory_.path();
+    config_.disk_free_min_bytes = 0;
+    restart();
+  }
+  store::Store& store() override { return *store_; }
+  store::LogReader& log() override { return *store_; }
+  void restart() override {
+    store_.reset();
+    auto opened = store::sqlite::SqliteStore::open(config_, contracts_, clock_, Logger::silent(), metrics_);
+    if (!opened) throw std::runtime_error(opened.error().message);
+    store_ = *std::move(opened);
+  }
+
+ private:
+  test::TemporaryDirectory directory_;
+  store::sqlite::SqliteStoreConfig config_;
+  const events::Contracts& contracts_;
+  const Clock& clock_;
+  Metrics metrics_;
+  std::unique_ptr<store::sqlite::SqliteStore> store_;
+};
+
+StoreUnderTest sqlite_store(std::string name, store::sqlite::SqliteStoreConfig config) {
+  return {std::move(name), [config](const events::Contracts& known, const Clock& clock) {
+            return std::make_unique<SqliteStoreHarness>(config, known, clock);
+          }};
+}
+
+class SqliteLedgerHarness final : public LedgerHarness {
+ public:
+  explicit SqliteLedgerHarness(const Clock& clock) : clock_(clock) { restart(); }
+  store::LedgerStore& ledger() override { return *ledger_; }
+  void restart() override {
+    ledger_.reset();
+    auto opened =
+        store::sqlite::SqliteLedger::open({.directory = directory_.path()}, clock_, Logger::silent(), metrics_);
+    if (!opened) throw std::runtime_error(opened.error().message);
+    ledger_ = *std::move(opened);
+  }
+
+ private:
+  test::TemporaryDirectory directory_;
+  const Clock& clock_;
+  Metrics metrics_;
+  std::unique_ptr<store::sqlite::SqliteLedger> ledger_;
+};
+
+}  // namespace
+
+std::vector<StoreUnderTest> stores() {
+  // The second one has no memory of the log and the least of everything else, so that all goes through the file.
+  return {sqlite_store("sqlite", {}), sqlite_store("sqlite_with_the_least_memory", {.page_bytes = 512,
+                                                                                    .cache_kib = 1024,
+                                                                                    .reader_cache_kib = 256,
+                                                                                    .readers = 2,
+                                                                                    .checkpoint_pages = 16,
+                                                                                    .group_max = 2,
+                                                                                    .queue_max = 2,
+                                                                                    .log_cache_bytes_max = 0})};
+}
+
+std::vector<LedgerUnderTest> ledgers() {
+  return {{"sqlite", [](const Clock& clock) { return std::make_unique<SqliteLedgerHarness>(clock); }}};
+}
+
+const events::Contracts& contracts() {
+  static const auto loaded = events::Contracts::load();
+  if (!loaded) throw std::runtime_error(loaded.error().message);
+  return **loaded;
+}
+
+events::EventPtr event(std::string_view type, std::uint32_t n, std::string_view data, const TenantId& tenant,
+                       Timestamp timestamp) {
+  return value(contracts().read(
+      fmt::format(
+          R"({{"id":"{}","type":"{}","version":"1.0.0","timestamp":"{}","tenantId":"{}","source":"tests","data":{}}})",
+          id<EventId>(n).to_string(), type, format_timestamp(timestamp), tenant.to_string(), data),
+      kStart));
+}
+
+}  // namespace wfo::contract
