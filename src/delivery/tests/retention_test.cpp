@@ -153,6 +153,55 @@ TEST_F(RetentionTest, DeletesInboxRowsAndSettledLettersWhenTheyAreOld) {
   EXPECT_EQ(waiting, 1) << "nobody has looked at it yet";
 }
 
+TEST_F(RetentionTest, DeletesFinishedRunsAndTriggersWhenTheyAreOld) {
+  const auto add_run = [&](workflow::RunStatus status) {
+    workflow::Run run;
+    run.id = WorkflowId(ids_.next());
+    run.tenant = bus::samples::kTenant;
+    run.opportunity = OpportunityId(ids_.next());
+    run.definition_name = "w";
+    run.definition_version = "1";
+    run.created_at = clock_.now();
+    run.updated_at = clock_.now();
+    run.deadline = clock_.now() + 30min;
+    run.trigger_type = "api";
+    transact([&](auto& transaction) { return transaction.runs().insert(run, true); });
+    if (status == workflow::RunStatus::running) return;
+    transact([&](auto& transaction) -> Result<void> {
+      TRY_ASSIGN(const auto stored, transaction.runs().load({&run.id, 1}));
+      auto ended = stored.front()->run;
+      ended.status = status;
+      return transaction.runs().update(*stored.front(), ended);
+    });
+  };
+  add_run(workflow::RunStatus::running);
+  add_run(workflow::RunStatus::completed);
+  add_run(workflow::RunStatus::failed);
+  store::Trigger trigger;
+  trigger.tenant = bus::samples::kTenant;
+  trigger.id = EventId(ids_.next());
+  trigger.type = "api";
+  trigger.received_at = clock_.now();
+  transact([&](auto& transaction) -> Result<void> {
+    TRY(transaction.triggers().insert(trigger));
+    return {};
+  });
+  clock_.advance(days(8));
+  auto retention = this->retention({}, {}, {.runs = days(7), .triggers = days(30)});
+  EXPECT_EQ(retention.run_once(clock_.now()), Round{.runs = 2}) << "the one that runs stays, however old";
+  clock_.advance(days(23));
+  EXPECT_EQ(retention.run_once(clock_.now()), Round{.triggers = 1});
+}
+
+TEST_F(RetentionTest, ShowsHowMuchTheSlowestConsumerHoldsBack) {
+  append(10);
+  position("slow", 3);
+  position("fast", 10);
+  auto retention = this->retention({"slow", "fast"});
+  EXPECT_TRUE(retention.run_once(clock_.now()));
+  EXPECT_THAT(metrics_.text(), HasSubstr("log_held_back_entries 7"));
+}
+
 TEST_F(RetentionTest, WorksInSmallStepsWithPausesAndInTurn) {
   append(11);
   position("a", 11);
