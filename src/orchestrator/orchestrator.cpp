@@ -69,17 +69,30 @@ struct Orchestrator::State {
   /// Loads the run, asks `refuse` (an error ends it) and carries `prompt` out.
   template <class Refuse>
   Result<workflow::Run> change(const TenantId& tenant, const WorkflowId& id, const Prompt& prompt, Refuse refuse) {
-    Plan plan(core);
-    workflow::Run changed;
-    TRY(core.store.transact([&](store::Transaction& transaction) -> Result<void> {
-      TRY_ASSIGN(auto runs, transaction.runs().load({&id, 1}));
-      if (!runs.front() || runs.front()->run.tenant != tenant) return no_such_run(id);
-      TRY(refuse(transaction, runs.front()->run));
-      TRY_ASSIGN(changed, plan.carry_out(transaction, *std::move(runs.front()), prompt));
-      return {};
-    }));
-    plan.settle();
-    return changed;
+    for (bool reloaded = false;; reloaded = true) {
+      Plan plan(core);
+      workflow::Run changed;
+      bool is_strange = false;
+      auto committed = core.store.transact([&](store::Transaction& transaction) -> Result<void> {
+        TRY_ASSIGN(auto runs, transaction.runs().load({&id, 1}));
+        if (!runs.front() || runs.front()->run.tenant != tenant) return no_such_run(id);
+        TRY(refuse(transaction, runs.front()->run));
+        is_strange = !plan.knows(runs.front()->run);
+        if (is_strange) {
+          return fail(ErrorCode::conflict, "workflow {} is pinned to '{}' {}, which is not known here", id.to_string(),
+                      runs.front()->run.definition_name, runs.front()->run.definition_version);
+        }
+        TRY_ASSIGN(changed, plan.carry_out(transaction, *std::move(runs.front()), prompt));
+        return {};
+      });
+      if (is_strange && !reloaded) {
+        TRY(core.reload_definitions());
+        continue;
+      }
+      TRY(std::move(committed));
+      plan.settle();
+      return changed;
+    }
   }
 
   Result<SelfCheck> self_check();

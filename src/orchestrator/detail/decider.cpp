@@ -166,10 +166,7 @@ Result<Decider::Turnout> Decider::decide(std::span<Prompt> prompts, std::uint32_
     const Cause cause = cause_of(prompt);
     Result<void> published;
     if (completed && !was_active) {
-      // An operator's retry will publish it; whether that can be done is found out now.
-      const auto tried =
-          make_event(factory_, run, definition, PublishStepCompleted{*completed, milliseconds{0}}, cause);
-      if (!tried) published = std::unexpected(tried.error());
+      published = try_to_publish(run, *completed, definition, cause);
     } else {
       published = publish(decision, definition, cause, out);
     }
@@ -183,6 +180,17 @@ Result<Decider::Turnout> Decider::decide(std::span<Prompt> prompts, std::uint32_
   }
   out.ended = is_active(out.before.run) && !is_active(run);
   return Turnout::done;
+}
+
+// What came after the run had ended is published by an operator's retry. Whether it can be is found out now: then it
+// would be too late to refuse it.
+Result<void> Decider::try_to_publish(const Run& run, std::size_t step, const Definition& definition,
+                                     const Cause& cause) const {
+  TRY(make_event(factory_, run, definition, PublishStepCompleted{step, milliseconds{0}}, cause));
+  const bool all =
+      std::ranges::all_of(run.steps, [](const Step& one) { return std::holds_alternative<Completed>(one.state); });
+  if (all) TRY(make_event(factory_, run, definition, PublishCompleted{}, cause));
+  return {};
 }
 
 Result<void> Decider::publish(const Decision& decision, const Definition& definition, const Cause& cause,

@@ -64,6 +64,8 @@ class Decider {
                                        Decided& out) const;
 
  private:
+  Result<void> try_to_publish(const workflow::Run& run, std::size_t step, const workflow::Definition& definition,
+                              const Cause& cause) const;
   Result<void> publish(const workflow::Decision& decision, const workflow::Definition& definition, const Cause& cause,
                        Decided& out) const;
 

@@ -85,7 +85,10 @@ class Plan {
 
   // What is decided in the transaction itself. `begin` first: the transaction may be a second try.
   void begin();
-  /// For a run that `transaction` has loaded: decides and writes at once. Returns the run as it is then.
+  /// Whether the definition that `run` is pinned to is known.
+  [[nodiscard]] bool knows(const workflow::Run& run) const { return definitions_.pinned(run) != nullptr; }
+  /// For a run that `transaction` has loaded, and whose definition is known: decides and writes at once. Returns the
+  /// run as it is then.
   [[nodiscard]] Result<workflow::Run> carry_out(store::Transaction& transaction, store::StoredRun loaded,
                                                 Prompt prompt);
   /// Starts the run that the triggers wait for which `absorber` absorbed before it ended. False: nothing is missing, or

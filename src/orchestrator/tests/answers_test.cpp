@@ -233,6 +233,27 @@ TEST_F(Answers, ThatWouldMakeOurOwnEventInvalidFailTheirStep) {
   EXPECT_EQ(world_->log().back()->type(), events::kAnalysisFailed);
 }
 
+TEST_F(Answers, AfterTheEndThatCouldNeverBePublishedAreNotKept) {
+  WorldOptions options;
+  options.event_bytes_max = 3'000;
+  begin(options);
+  World::must(world_->orchestrator->cancel(kAcme, id_, "later"));
+  const std::string large = fmt::format(R"("note":"{}")", std::string(2'500, 'x'));
+  World::must(world_->deliver({world_->completed(*requests_[0], large)}));
+  EXPECT_EQ(workflow::name(run().steps[0].state), "requested");
+  // Each could be published, all together could not.
+  const std::string some = fmt::format(R"("note":"{}")", std::string(1'000, 'x'));
+  for (const auto& one : requests_) World::must(world_->deliver({world_->completed(*one, some)}));
+  EXPECT_EQ(workflow::name(run().steps[2].state), "completed");
+  EXPECT_EQ(workflow::name(run().steps[3].state), "requested");
+  EXPECT_EQ(world_->ignored("run_ended"), 2);
+
+  World::must(world_->orchestrator->retry(kAcme, id_));
+  World::must(world_->deliver({world_->completed(*world_->requests().back())}));
+  EXPECT_EQ(run().status, RunStatus::failed) << "too large with the others, whatever it holds";
+  EXPECT_EQ(run().failed_step, "recommendation");
+}
+
 TEST_F(Answers, OfARunWhoseDefinitionNobodyHasAreSetAside) {
   begin();
   // As if a newer process had started the run: its definition is not among ours.
