@@ -30,6 +30,7 @@ inline constexpr double kPriorWinRate = 0.3;
 inline constexpr double kPriorDeals = 10.0;       // what the prior weighs against a tenant's own deals
 inline constexpr double kGroupPriorDeals = 20.0;  // what the tenant's overall rate weighs against one product's
 inline constexpr double kPriorCycleDays = 90.0;
+inline constexpr double kNeverClosesShare = 0.2;
 
 /// Win rates by what is known of a deal while it is open.
 struct WinRates {
@@ -87,7 +88,7 @@ struct TenantProfile {
   std::optional<double> median_won_amount;
   std::map<std::string, ProductPrices, std::less<>> products;
   PriceSpread spread;
-  double never_closes_share = 0.15;  // of all deals, those that nobody ever closes
+  double never_closes_share = kNeverClosesShare;  // of all deals, those that nobody ever closes
   friend bool operator==(const TenantProfile&, const TenantProfile&) = default;
 };
 

@@ -80,8 +80,9 @@ std::optional<Finding> measure(const RiskRule& rule, const Opportunity& opportun
       if (!opportunity.stage_entered_on) return std::nullopt;
       return cycle_finding(rule, profile, days_between(*opportunity.stage_entered_on, as_of));
     case ConditionKind::close_too_soon:
-      if (!opportunity.created_on || !opportunity.close_on || *opportunity.close_on < as_of) return std::nullopt;
-      return cycle_finding(rule, profile, days_between(*opportunity.created_on, *opportunity.close_on));
+      // Also once that day has passed: else a plan that was too short would look better on the day it fails.
+      if (!opportunity.created_on || !opportunity.close_on) return std::nullopt;
+      return cycle_finding(rule, profile, std::max(0.0, days_between(*opportunity.created_on, *opportunity.close_on)));
     case ConditionKind::close_overdue: {
       if (!opportunity.close_on) return std::nullopt;
       const double days = days_between(*opportunity.close_on, as_of);

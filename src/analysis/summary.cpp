@@ -49,6 +49,21 @@ std::vector<std::string> texts_of(std::optional<json::Value> list, std::string_v
   return out;
 }
 
+// The gravest of each category: two that say nearly the same help nobody.
+std::vector<std::string> reasons_of(std::optional<json::Value> risks) {
+  std::vector<std::string> out;
+  std::vector<std::string> categories;
+  if (!risks) return out;
+  for (const json::Value risk : risks->elements()) {
+    if (out.size() == kReasonsMax) break;
+    auto category = text_at(risk, "category");
+    if (!category.empty() && std::ranges::find(categories, category) != categories.end()) continue;
+    categories.push_back(std::move(category));
+    if (auto message = text_at(risk, "message"); !message.empty()) out.push_back(std::move(message));
+  }
+  return out;
+}
+
 // Our own worker says it; from another's interval it is what makes the interval normal.
 double variance_of(json::Value forecast) {
   if (const auto deviation = number_at(forecast, "standardDeviation")) return *deviation * *deviation;
@@ -65,8 +80,9 @@ bool is_graver(const Endangered& a, const Endangered& b) {
 
 }  // namespace
 
-double ForecastSum::p10() const { return std::max(0.0, revenue - kNormalP90 * std::sqrt(variance)); }
-double ForecastSum::p90() const { return revenue + kNormalP90 * std::sqrt(variance); }
+double ForecastSum::standard_deviation() const { return std::hypot(std::sqrt(variance), kCommonError * revenue); }
+double ForecastSum::p10() const { return std::max(0.0, revenue - kNormalP90 * standard_deviation()); }
+double ForecastSum::p90() const { return revenue + kNormalP90 * standard_deviation(); }
 
 CurrencySummary& SummaryBuilder::of_currency(const std::string& currency) {
   auto& all = summary_.by_currency;
@@ -144,7 +160,7 @@ void SummaryBuilder::add_open(const Opportunity& opportunity, json::Value result
                   .actions = {}};
   auto& worst = currency.endangered;
   if (worst.size() == kEndangeredMax && !is_graver(deal, worst.back())) return;
-  deal.reasons = texts_of(results.find("risk", "detectedRisks"), "message", kReasonsMax);
+  deal.reasons = reasons_of(results.find("risk", "detectedRisks"));
   deal.actions = texts_of(results.find("recommendations", "recommendations"), "title", kActionsMax);
   worst.insert(std::ranges::upper_bound(worst, deal, is_graver), std::move(deal));
   if (worst.size() > kEndangeredMax) worst.pop_back();
@@ -313,7 +329,12 @@ class TextReport {
   std::string out_;
 };
 
-std::string percent(double share) { return fmt::format("{:.0f} %", share * 100); }
+// What is not certain is not said to be.
+std::string percent(double share) {
+  if (share > 0.995 && share < 1) return "over 99 %";
+  if (share > 0 && share < 0.005) return "under 1 %";
+  return fmt::format("{:.0f} %", share * 100);
+}
 
 std::string said_by(std::string_view source) {
   if (source == "price_list") return "list price";
@@ -351,11 +372,11 @@ void write_currency(TextReport& report, const CurrencySummary& currency) {
     report.raw(
         report.painted(printable(fmt::format("{:>3}. {}  {}", ++place, deal.external_id, title), report.width()), "1"));
     report.raw("\n");
-    report.paragraph("     ",
-                     fmt::format("{}{} at risk of {} ({}); risk {}{}; {}{}", grouped(deal.revenue_at_risk), unit,
-                                 grouped(deal.amount), said_by(deal.amount_source), percent(deal.risk_score),
-                                 deal.not_won ? ", not won with " + percent(*deal.not_won) : "", deal.stage,
-                                 deal.owner.empty() ? ", nobody owns it" : ", " + deal.owner));
+    report.paragraph(
+        "     ", fmt::format("{}{} at risk of {} ({}); risk {}{}; {}{}", grouped(deal.revenue_at_risk), unit,
+                             grouped(deal.amount), said_by(deal.amount_source), percent(deal.risk_score),
+                             deal.not_won ? fmt::format(" ({} by the score)", percent(*deal.not_won)) : "", deal.stage,
+                             deal.owner.empty() ? ", nobody owns it" : ", " + deal.owner));
     for (const std::string& reason : deal.reasons) report.paragraph("     - ", reason);
     for (const std::string& action : deal.actions) report.paragraph("     > ", action);
   }
@@ -383,7 +404,9 @@ std::string to_text(const Summary& summary, const TextStyle& style) {
     report.paragraph("  amounts: ", sources);
     std::string missing;
     for (const auto& [field, count] : summary.open_missing) {
-      missing += fmt::format("{}{} without {}", missing.empty() ? "" : ", ", count, field);
+      std::string words = field;
+      std::ranges::replace(words, '_', ' ');
+      missing += fmt::format("{}{} without {}", missing.empty() ? "" : ", ", count, words);
     }
     report.paragraph("  missing: ", missing.empty() ? "nothing" : missing);
     if (!summary.model_id.empty()) report.paragraph("  scored by: ", summary.model_id);

@@ -20,16 +20,22 @@ inline constexpr std::size_t kEndangeredMax = 10;
 inline constexpr std::size_t kStagesMax = 100;     // per currency; what comes beyond is counted as `(other stages)`
 inline constexpr std::size_t kCurrenciesMax = 50;  // likewise, `(other)`
 
-/// A sum of forecasts. The deals are taken for independent of each other, so that their variances add up, and the sum
-/// for normal: p10 and p90 are mean ± 1.2816 standard deviations, never below 0 (docs/analysis.md).
+/// All forecasts of a team err together by about this share of their sum, whatever its deals do by themselves: a common
+/// standard deviation, measured (docs/analysis.md).
+inline constexpr double kCommonError = 0.25;
+
+/// A sum of forecasts. Its deals vary independently of each other, so that their variances add up, and what they have
+/// in common varies by `kCommonError`; the sum is taken for normal: p10 and p90 are mean ± 1.2816 standard deviations,
+/// never below 0.
 struct ForecastSum {
   std::size_t deals = 0;
   std::size_t without_amount = 0;  // of those: nobody knows their amount, so that they add nothing
   double amount = 0;               // if all were won
   double revenue = 0;              // expected
-  double variance = 0;
-  double at_risk = 0;  // of the risk analysis: score × amount
+  double variance = 0;             // of the deals by themselves
+  double at_risk = 0;              // of the risk analysis: score × amount
 
+  [[nodiscard]] double standard_deviation() const;
   [[nodiscard]] double p10() const;
   [[nodiscard]] double p90() const;
   friend bool operator==(const ForecastSum&, const ForecastSum&) = default;
@@ -46,7 +52,7 @@ struct Endangered {
   double risk_score = 0;
   std::optional<double> not_won;  // probability that it is not won, of the scoring
   double revenue_at_risk = 0;
-  std::vector<std::string> reasons;  // the gravest first, at most three
+  std::vector<std::string> reasons;  // the gravest first, at most three, one of a category
   std::vector<std::string> actions;  // the best first, at most two
   friend bool operator==(const Endangered&, const Endangered&) = default;
 };
