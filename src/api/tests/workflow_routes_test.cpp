@@ -518,6 +518,14 @@ TEST_F(WorkflowRoutes, CancelARun) {
   EXPECT_THAT(error(again), HasSubstr("cancelled"));
 }
 
+TEST_F(WorkflowRoutes, AnswerACancellationWithTheRunAsItIsThen) {
+  const auto id = start("A-1");
+  complete(id, "risk.evaluation.completed", fmt::format(R"("evaluationId":"{}","riskScore":0.5)", kNoSuchRun));
+  const auto run = post(run_path(id, "/cancel"), R"({"reason":"entered twice"})");
+  EXPECT_EQ(text_at(run, "steps.0.result.riskScore"), "0.5");
+  EXPECT_EQ(run.body, get(run_path(id)).body);
+}
+
 TEST_F(WorkflowRoutes, WantAReasonForACancellation) {
   const auto id = start("A-1");
   for (const auto* const body : {"", "{}", R"({"reason":""})", R"({"reason":7})", R"({"why":"x"})"}) {
@@ -537,6 +545,8 @@ TEST_F(WorkflowRoutes, RetryARunThatFailed) {
   EXPECT_EQ(text_at(run, "status"), "running");
   EXPECT_EQ(text_at(run, "attempt"), "2");
   EXPECT_THAT(all_at(run, "steps", "state"), ElementsAre("completed", "requested", "requested", "requested"));
+  EXPECT_EQ(text_at(run, "steps.0.result.riskScore"), "0.5");
+  EXPECT_EQ(run.body, get(run_path(id)).body);
 }
 
 TEST_F(WorkflowRoutes, RetryNoRunThatIsActive) {
