@@ -2,12 +2,12 @@
 
 #include <deque>
 #include <fstream>
-#include <iterator>
 
 #include "analysis/import.h"
 #include "analysis/steps.h"
 #include "analysis/summary.h"
 #include "app/command.h"
+#include "app/files.h"
 #include "app/terminal.h"
 #include "store/opportunity_codec.h"
 
@@ -41,12 +41,11 @@ Result<std::optional<analysis::Mapping>> read_mapping(const std::string& name) {
     if (mapping.name == name) return mapping;
     names += (names.empty() ? "" : ", ") + mapping.name;
   }
-  std::ifstream stream(name, std::ios::binary);
-  if (!stream) {
-    return fail(ErrorCode::not_found, "--mapping '{}' cannot be read; allowed: a file, or one of {}", name, names);
+  const auto text = read_file(name);
+  if (!text) {
+    return fail(text.error().code, "--mapping: {}; allowed: a file, or one of {}", text.error().message, names);
   }
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  TRY_ASSIGN(auto mapping, analysis::parse_mapping(text, name));
+  TRY_ASSIGN(auto mapping, analysis::parse_mapping(*text, name));
   return mapping;
 }
 
@@ -282,7 +281,11 @@ std::string to_text(const AnalyzeArguments& arguments, const analysis::ImportSum
   text += fmt::format("{} analyses started, {} were asked for before", counts.started, counts.known);
   if (counts.refused > 0) text += fmt::format(", {} refused", counts.refused);
   if (counts.forgotten > 0) text += fmt::format(", {} of them too old to have results left", counts.forgotten);
-  text += "\n\n";
+  text += '\n';
+  if (counts.known > 0 && !arguments.as_of.empty()) {
+    text += "note: what was asked for before stands as of the day of then; --again analyses it as of this one\n";
+  }
+  text += '\n';
   const bool terminal = is_terminal(STDOUT_FILENO);
   return text +
          analysis::to_text(summary, {.width = terminal ? terminal_width(STDOUT_FILENO) : 100, .color = terminal});

@@ -1,9 +1,7 @@
 #include <unistd.h>
 
-#include <fstream>
-#include <iterator>
-
 #include "app/command.h"
+#include "app/files.h"
 #include "app/terminal.h"
 
 namespace wfo::app {
@@ -67,11 +65,9 @@ Result<int> act(Command& command, api::Method method, const std::string& target,
 Result<int> replay(Command& command, const std::string& id, const std::string& file) {
   std::string body = "{}";
   if (!file.empty()) {
-    std::ifstream stream(file, std::ios::binary);
-    if (!stream) return fail(ErrorCode::not_found, "'{}' cannot be read", file);
+    TRY_ASSIGN(const std::string mended, read_file(file));
     body.clear();
-    json::Writer out(body);
-    out.begin_object().key("body").string(std::string(std::istreambuf_iterator<char>(stream), {})).end_object();
+    json::Writer(body).begin_object().key("body").string(mended).end_object();
   }
   return act(command, api::Method::post, target_of(id, "/replay"), body);
 }

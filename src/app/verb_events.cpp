@@ -1,8 +1,8 @@
-#include <fstream>
 #include <iostream>
 #include <iterator>
 
 #include "app/command.h"
+#include "app/files.h"
 #include "app/terminal.h"
 #include "events/contracts.h"
 
@@ -65,10 +65,7 @@ Result<int> validate(Command& command, const std::string& file) {
   if (file == "-") {
     text.assign(std::istreambuf_iterator<char>(std::cin), {});
   } else {
-    std::ifstream stream(file, std::ios::binary);
-    if (!stream) return fail(ErrorCode::not_found, "'{}' cannot be read", file);
-    text.assign(std::istreambuf_iterator<char>(stream), {});
-    if (stream.bad()) return fail(ErrorCode::invalid_argument, "'{}' cannot be read; allowed: a file", file);
+    TRY_ASSIGN(text, read_file(file));
   }
   TRY_ASSIGN(const auto contracts, events::Contracts::load());
   Findings findings;

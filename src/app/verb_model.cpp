@@ -15,9 +15,8 @@ Result<int> ask(Command& command, api::Method method, std::string_view body) {
                     text_at(root, "modelId"), text_at(root, "asOf"), text_at(root, "deals"), text_at(root, "skipped"),
                     text_at(root, "rows")));
   Table quality({"TRIED ON", "ROWS", "AUC", "BRIER", "BRIER OF THE WIN RATE ALONE"});
-  for (const auto& [key, name] :
-       {std::pair{"heldOutByTime", "later deals"}, std::pair{"heldOutRandom", "a random quarter"}}) {
-    if (const auto held = root.find(key)) {
+  for (const auto& [key, name] : {std::pair{"byTime", "later deals"}, std::pair{"random", "a random quarter"}}) {
+    if (const auto held = root.find("heldOut", key)) {
       quality.add({name, text_at(*held, "rows"), text_at(*held, "auc"), text_at(*held, "brier"),
                    text_at(*held, "brierOfRate")});
     }
