@@ -347,15 +347,17 @@ struct SqliteLedger::State {
 
   const SqliteLedgerConfig config;
   Logger& log;
-  ReaderPool<Connection> readers;
 
-  std::mutex mutex;  // guards the rest: appending
+  std::mutex mutex;  // guards all but the readers: appending
   Connection connection;
   Appender appender;
   Counter& commit_failures;
   Histogram& commit_seconds;
   Gauge& wal_pages;
   bool checkpoint_failing = false;
+
+  // Closed before the writer: the last connection of a file moves its write-ahead log into it, if it may write.
+  ReaderPool<Connection> readers;
 };
 
 SqliteLedger::SqliteLedger(std::unique_ptr<State> state) : state_(std::move(state)) {}
