@@ -115,7 +115,7 @@ Result<std::optional<Uuid>> read_cursor(const Request& request) {
     place = Uuid::parse(fmt::format("{}-{}-{}-{}-{}", text->substr(0, 8), text->substr(8, 4), text->substr(12, 4),
                                     text->substr(16, 4), text->substr(20)));
   }
-  if (!place) return bad_parameter("cursor", *text, "nextCursor of the page before");
+  if (!place) return bad_parameter("cursor", *text, "cursor of the page before");
   return place;
 }
 
