@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thread.h"
 #include "embedded/store_migrations.h"
 #include "store/sqlite/data_directory.h"
 #include "store/sqlite/detail/check_range.h"
@@ -161,6 +162,7 @@ Result<void> SqliteStore::transact(FunctionRef<Result<void>(Transaction&)> body)
 
 /// The writer thread: takes all that wait, commits them together, until the store is closed.
 void SqliteStore::State::write() {
+  name_this_thread("store-writer");
   std::vector<Request*> group;
   for (;;) {
     group.clear();
@@ -317,6 +319,11 @@ Result<LogPage> SqliteStore::read(Sequence after, const TypeFilter& filter, std:
 
 void SqliteStore::wait_beyond(Sequence after, milliseconds wait, std::stop_token stop) {
   state_->tail->wait_beyond(after, wait, std::move(stop));
+}
+
+std::size_t SqliteStore::waiting() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->queue.size();
 }
 
 Sequence SqliteStore::last() { return state_->tail->last(); }

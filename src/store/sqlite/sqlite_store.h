@@ -62,6 +62,9 @@ class SqliteStore final : public Store, public LogReader {
   void wait_beyond(Sequence after, milliseconds wait, std::stop_token stop) override;
   Sequence last() override;
 
+  /// How many transactions wait for the writer.
+  [[nodiscard]] std::size_t waiting() const;
+
  private:
   struct State;
   explicit SqliteStore(std::unique_ptr<State> state);
