@@ -56,7 +56,8 @@ def settings(program):
     page += ("In a YAML file (`--config FILE` or `$WFO_CONFIG`), nested at the dots; in the environment; or as `--set "
              "NAME=VALUE`. Flags win over the environment, the environment over the file, the file over the default. In "
              "the file `${NAME}` and `${NAME:-default}` stand for the environment's values. Lists in the environment "
-             "and in `--set` are separated by commas. Unknown names and bad values are errors.\n\n")
+             "and in `--set` are separated by commas. Unknown names and bad values are errors; but a variable of the "
+             "environment that names no setting is passed over.\n\n")
     page += "| setting | default | allowed | environment | |\n|---|---|---|---|---|\n"
     for name, setting in json.loads(ask(program, "config", "show", "--output", "json")).items():
         value = setting["value"]
