@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <limits>
 #include <map>
+#include <memory>
 #include <set>
 #include <sstream>
 #include <unordered_map>
@@ -247,8 +249,14 @@ class CsvRows final : public RowSource {
 
 class JsonRows final : public RowSource {
  public:
-  // In JSON every row has its own keys, so that for each the whole list of names is looked at.
-  JsonRows(std::istream& in, const Mapping& mapping) : reader_(in), mapping_(mapping) {}
+  JsonRows(std::istream& in, const Mapping& mapping) : reader_(in) {
+    for (std::size_t field = 0; field < kFieldCount; ++field) {
+      for (std::size_t rank = 0; rank < mapping.columns[field].size(); ++rank) {
+        const std::string& column = mapping.columns[field][rank];
+        wanted_[lowered(column)].push_back({field, rank, &column});
+      }
+    }
+  }
   Result<std::optional<Row>> next() override { return reader_.next(); }
   Outcome cells_of(const Row& row) const override {
     const auto document = json::Document::parse(row.raw);
@@ -258,24 +266,18 @@ class JsonRows final : public RowSource {
                    fmt::format("a JSON {}; allowed: an object", json::name(document->root().kind()))};
     }
     Cells out;
-    for (std::size_t field = 0; field < kFieldCount; ++field) {
-      for (const std::string& name : mapping_.columns[field]) {
-        const auto value = document->root().find(name);
-        if (!value) continue;
-        out[field].column = name;
-        if (value->is_object() || value->is_array()) {
-          return Fault{
-              name, shown(value->raw()),
-              fmt::format("a JSON {}; allowed: a string, a number, true, false or null", json::name(value->kind()))};
-        }
-        if (value->is_string()) {
-          const std::string text = value->string().value_or("");
-          out[field].text = trimmed(text);
-        } else if (value->kind() != json::Kind::null) {
-          out[field].text = std::string(value->raw());
-          out[field].is_json_number = value->is_number();
-        }
-        break;
+    std::array<std::size_t, kFieldCount> ranks;
+    ranks.fill(std::numeric_limits<std::size_t>::max());
+    // In JSON every row has its own keys, so that they are looked up for each.
+    for (const json::Member member : document->root().members()) {
+      const auto found = wanted_.find(lowered(member.key.string().value_or("")));
+      if (found == wanted_.end()) continue;
+      for (const auto& [field, rank, column] : found->second) {
+        if (rank >= ranks[field]) continue;
+        ranks[field] = rank;
+        auto cell = cell_of(member.value, *column);
+        if (!cell) return std::move(cell).error();
+        out[field] = *std::move(cell);
       }
     }
     return out;
@@ -283,8 +285,36 @@ class JsonRows final : public RowSource {
   [[nodiscard]] std::uint64_t bytes_done() const override { return reader_.bytes_done(); }
 
  private:
+  struct Wanted {
+    std::size_t field;
+    std::size_t rank;  // its place in the mapping's list: the first that is there counts
+    const std::string* column;
+  };
+
+  static std::string lowered(std::string_view name) {
+    std::string out(trimmed(name));
+    for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    return out;
+  }
+  static Checked<Cell> cell_of(json::Value value, const std::string& column) {
+    Cell out{.text = {}, .column = column};
+    if (value.is_object() || value.is_array()) {
+      return std::unexpected(
+          Fault{column, shown(value.raw()),
+                fmt::format("a JSON {}; allowed: a string, a number, true, false or null", json::name(value.kind()))});
+    }
+    if (value.is_string()) {
+      const std::string text = value.string().value_or("");
+      out.text = trimmed(text);
+    } else if (value.kind() != json::Kind::null) {
+      out.text = std::string(value.raw());
+      out.is_json_number = value.is_number();
+    }
+    return out;
+  }
+
   LineReader reader_;
-  const Mapping& mapping_;
+  std::map<std::string, std::vector<Wanted>, std::less<>> wanted_;
 };
 
 // --- Joined files ---
@@ -360,8 +390,9 @@ Joins read_joins(const std::filesystem::path& input, const Mapping& mapping, std
     const auto problem = read_join(input.parent_path() / join->file, columns, [&](const auto& cells) {
       AccountData data{.revenue = in_range(cells[1], kAmountMax),
                        .employees = in_range(cells[2], kEmployeesMax),
-                       .sector = cells[3].substr(0, kTextBytesMax)};
-      const bool wrong = (!cells[1].empty() && !data.revenue) || (!cells[2].empty() && !data.employees);
+                       .sector = cells[3].size() <= kTextBytesMax ? cells[3] : std::string()};
+      const bool wrong = (!cells[1].empty() && !data.revenue) || (!cells[2].empty() && !data.employees) ||
+                         data.sector.size() != cells[3].size();
       bad += cells[0].empty() || wrong ? 1 : 0;
       if (!cells[0].empty()) out.accounts[cells[0]] = std::move(data);
     });
@@ -371,7 +402,8 @@ Joins read_joins(const std::filesystem::path& input, const Mapping& mapping, std
                       join->file, problem));
     }
     if (bad > 0) {
-      warnings.push_back(fmt::format("accounts file {}: {} rows without a name or with a bad number", join->file, bad));
+      warnings.push_back(
+          fmt::format("accounts file {}: {} rows without a name or with a value that cannot be used", join->file, bad));
     }
   }
   return out;
@@ -392,6 +424,9 @@ Result<std::ifstream> open_file(const std::filesystem::path& file) {
   if (!std::filesystem::exists(status)) return fail(ErrorCode::not_found, "{}: no such file", file.string());
   if (std::filesystem::is_directory(status)) {
     return fail(ErrorCode::invalid_argument, "{} is a folder; allowed: a CSV or JSON Lines file", file.string());
+  }
+  if (!std::filesystem::is_regular_file(status)) {  // it is read twice, which a pipe cannot be
+    return fail(ErrorCode::invalid_argument, "{} is no regular file; allowed: a CSV or JSON Lines file", file.string());
   }
   std::ifstream in(file, std::ios::binary);
   if (!in) return fail(ErrorCode::unavailable, "{} cannot be read", file.string());

@@ -166,6 +166,53 @@ TEST(Import, ReadsJsonLines) {
   EXPECT_EQ(got.rejects[2].reason, "a JSON array; allowed: an object");
 }
 
+TEST(Import, OfJsonTakesKeysInAnyCaseAndTheFirstOfTheMappingsList) {
+  const auto got = import_text(
+      "{\"ID\":\"x\",\"STAGENAME\":\"Closed Won\",\"closedate\":\"2026-01-01\","
+      "\"AccountId\":\"001\",\"Account.Name\":\"Acme\",\"probability\":100}\n",
+      "deals.jsonl");
+  EXPECT_EQ(got.error, "");
+  EXPECT_EQ(got.summary.mapping, "salesforce");
+  EXPECT_EQ(got.of("x").account, "Acme");
+  EXPECT_EQ(got.of("x").crm_probability, 1.0);
+}
+
+TEST(Import, TakesTheExamples) {
+  const auto folder = std::filesystem::path(WFO_SOURCE_DIR) / "examples";
+  const auto csv =
+      import({.file = folder / "opportunities.csv", .tenant = {}, .mapping = {}, .as_of = {}, .today = {}});
+  EXPECT_EQ(csv.error, "");
+  EXPECT_EQ(csv.summary.mapping, "wfo");
+  EXPECT_EQ(csv.summary.as_of, day("2026-03-01"));
+  EXPECT_EQ(csv.summary.rows, 294U);
+  std::vector<std::size_t> lines;
+  for (const Reject& reject : csv.rejects) lines.push_back(reject.line);
+  EXPECT_EQ(lines, (std::vector<std::size_t>{42, 87, 132, 172, 217, 262}));
+  EXPECT_TRUE(csv.summary.warnings.empty());
+  EXPECT_TRUE(csv.summary.headers_unused.empty());
+  const auto json =
+      import({.file = folder / "opportunities.jsonl", .tenant = {}, .mapping = {}, .as_of = {}, .today = {}});
+  EXPECT_EQ(json.summary.rows, 12U);
+  EXPECT_TRUE(json.rejects.empty());
+}
+
+std::string content_of(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+TEST(Examples, AreWhatTheirScriptMakes) {
+  const TemporaryFolder made;
+  const auto folder = std::filesystem::path(WFO_SOURCE_DIR) / "examples";
+  const auto command =
+      fmt::format("python3 '{}' '{}' >/dev/null", (folder / "make_examples.py").string(), made.path().string());
+  ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  for (const std::string_view name : {"opportunities.csv", "opportunities.jsonl", "products.csv", "accounts.csv"}) {
+    EXPECT_EQ(content_of(made.path() / name), content_of(folder / name)) << name;
+    EXPECT_FALSE(content_of(folder / name).empty()) << name;
+  }
+}
+
 // --- Rows that cannot be used ---
 
 struct RejectCase {
