@@ -79,7 +79,7 @@ Statement& Statement::bind_null() {
 }
 
 Statement& Statement::bind(const Uuid& id) {
-  return bind_blob({reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()});
+  return bind_blob(std::string_view(reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()));
 }
 
 Result<bool> Statement::step() {

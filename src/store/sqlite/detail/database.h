@@ -21,7 +21,7 @@ namespace wfo::store::sqlite {
 /// `unavailable`, a broken file is `corruption`, a broken uniqueness is `conflict`, anything else our bug.
 [[nodiscard]] ErrorCode error_code(int sqlite_code);
 
-/// A prepared statement. Parameters are bound in order; blobs and texts must live until the statement is reset.
+/// A prepared statement. Parameters are bound in order; blobs, texts and ids are borrowed until it has run.
 class Statement {
  public:
   Statement() = default;
@@ -42,6 +42,14 @@ class Statement {
   Statement& bind(const std::optional<T>& value) {
     return value ? bind(*value) : bind_null();
   }
+  // What is gone before the statement runs.
+  Statement& bind_text(std::string&&) = delete;
+  Statement& bind_blob(std::string&&) = delete;
+  Statement& bind(const Uuid&&) = delete;
+  template <class Tag>
+  Statement& bind(const Id<Tag>&&) = delete;
+  template <class Tag>
+  Statement& bind(const std::optional<Id<Tag>>&&) = delete;
 
   /// True: there is a row to read. False: done. After either a `false` or an error the statement is reset.
   [[nodiscard]] Result<bool> step();

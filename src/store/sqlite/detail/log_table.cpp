@@ -54,7 +54,11 @@ Result<void> LogTable::append(std::span<const events::EventPtr> batch) {
     const auto id = event->root().find("id");
     const auto time = event->root().find("timestamp");
     insert->bind(mark_.last + 1).bind(type).bind(now).bind_blob(event->bytes());
-    insert->bind(id && id->uuid() ? std::nullopt : std::optional(event->id()));
+    if (id && id->uuid()) {
+      insert->bind_null();
+    } else {
+      insert->bind(event->id());
+    }
     insert->bind(time && time->timestamp() ? std::nullopt : std::optional(event->timestamp()));
     TRY(insert->run());
     ++mark_.last;
