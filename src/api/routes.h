@@ -27,6 +27,9 @@ struct Services {
   TenantId default_tenant;  // of a request without X-Tenant-Id
   /// Why no new work is taken; empty: it is. Any thread, cheap.
   std::function<std::vector<std::string>()> not_ready;
+  /// Waits a while for the ledger to have what was committed before the call; false: it still lacks some of it. Asked
+  /// before each answer from the ledger. None: nobody is waited for.
+  std::function<Result<bool>()> ledger_catches_up = {};
 };
 
 /// Adds every route of contracts/openapi.yaml. Each request is of one tenant (X-Tenant-Id, else the default one) and

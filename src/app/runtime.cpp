@@ -1,20 +1,20 @@
 #include "app/runtime.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <thread>
 
 #include "analysis/step_worker.h"
 #include "api/http_client.h"
 #include "api/routes.h"
+#include "app/files.h"
 #include "bus/embedded/embedded_bus.h"
 #include "delivery/dead_letters.h"
 #include "delivery/event_intake.h"
 #include "delivery/retention.h"
 #include "embedded/workflow_definitions.h"
 #include "events/types.h"
+#include "ledger/ledger_progress.h"
 #include "ledger/ledger_sink.h"
 #include "store/sqlite/data_directory.h"
 #include "store/sqlite/sqlite_ledger.h"
@@ -23,15 +23,11 @@
 namespace wfo::app {
 namespace {
 
-Result<std::string> read_text(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) return fail(ErrorCode::not_found, "'{}' cannot be read", file.string());
-  return std::string{std::istreambuf_iterator<char>(stream), {}};
-}
+constexpr milliseconds kLedgerWaitMax{5'000};  // of a request for what is in the ledger
 
 Result<std::optional<analysis::ConfigFile>> read_config_file(const std::filesystem::path& file) {
   if (file.empty()) return std::nullopt;
-  TRY_ASSIGN(std::string text, read_text(file));
+  TRY_ASSIGN(std::string text, read_file(file));
   return analysis::ConfigFile{file.string(), std::move(text)};
 }
 
@@ -43,7 +39,7 @@ Result<std::vector<workflow::Definition>> read_definitions(const Config& config,
     return {};
   };
   for (const auto& file : config.workflow_files) {
-    TRY_ASSIGN(const std::string text, read_text(file));
+    TRY_ASSIGN(const std::string text, read_file(file));
     TRY(add(text, file));
   }
   if (definitions.empty()) {
@@ -195,6 +191,14 @@ struct Runtime::State {
     return {};
   }
 
+  /// None where the role `logging` is off: there is nobody to wait for.
+  std::function<Result<bool>()> ledger_catches_up() {
+    if (!has_role(events::kLoggingRole)) return nullptr;
+    return [progress = ledger::LedgerProgress(*ledger, *store, config.ledger_bindings, waiter)] {
+      return progress.catch_up(kLedgerWaitMax);
+    };
+  }
+
   [[nodiscard]] std::vector<std::string> not_ready() const {
     std::vector<std::string> reasons;
     if (const auto admitted = store->admission(); !admitted) reasons.push_back(admitted.error().message);
@@ -227,7 +231,8 @@ Result<std::unique_ptr<Runtime>> Runtime::open(const Config& config, Logger& log
                              .ids = s.ids,
                              .clock = s.clock,
                              .default_tenant = config.tenant,
-                             .not_ready = [&s] { return s.not_ready(); }});
+                             .not_ready = [&s] { return s.not_ready(); },
+                             .ledger_catches_up = s.ledger_catches_up()});
   return std::unique_ptr<Runtime>(new Runtime(std::move(state)));
 }
 

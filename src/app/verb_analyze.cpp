@@ -343,6 +343,12 @@ Result<int> analyze(Command& command, const AnalyzeArguments& arguments) {
     TRY(analyses.finish(show));
   }
 
+  // Who reads the ledger's file next finds all of it there: an answer from the ledger waits for what has happened.
+  const auto ledger = gateway->ask(api::Method::get, "/api/v1/audit/events?limit=1", "", headers);
+  if (!ledger || ledger->status >= 400 || ledger->headers.find("X-Ledger-Behind")) {
+    print_error("the ledger has not yet taken all that happened; it goes on when the installation is opened again");
+  }
+
   const auto& summary = analyses.summary();
   print(command.json() ? to_json(arguments, file, rejects.path(), analyses.counts(), summary) + "\n"
                        : to_text(arguments, file, rejects.path(), analyses.counts(), summary));

@@ -42,9 +42,20 @@ void add_filter(CLI::App& verb, Filter& filter) {
   verb.add_option("--after", filter.after, "Only entries behind this index")->type_name("INDEX");
 }
 
+void warn_if_behind(const api::Response& answer) {
+  if (answer.headers.find("X-Ledger-Behind")) {
+    print_error("the ledger has not yet taken all that happened; the newest entries may be missing");
+  }
+}
+
 Result<int> search(Command& command, const Filter& filter) {
-  TRY_ASSIGN(const json::Document page,
-             command.ask(api::Method::get, target_of("events", filter, filter.limit, filter.after)));
+  TRY_ASSIGN(Gateway* const gateway, command.gateway());
+  TRY_ASSIGN(const auto headers, command.tenant_headers());
+  TRY_ASSIGN(const api::Response answer,
+             gateway->ask(api::Method::get, target_of("events", filter, filter.limit, filter.after), "", headers));
+  if (answer.status >= 400) return std::unexpected(api::error_of(answer));
+  warn_if_behind(answer);
+  TRY_ASSIGN(const json::Document page, json::Document::parse(answer.body));
   if (command.json()) {
     print(page.text() + "\n");
     return kExitDone;
@@ -78,7 +89,10 @@ Result<int> export_entries(Command& command, const Filter& filter) {
     if (page.status >= 400) return std::unexpected(api::error_of(page));
     if (!print(page.body)) return fail(ErrorCode::unavailable, "standard output cannot be written");
     const auto next = page.headers.find("X-Next-After");
-    if (!next) return kExitDone;
+    if (!next) {
+      warn_if_behind(page);
+      return kExitDone;
+    }
     after = *next;
     progress.show(static_cast<std::uint64_t>(std::strtoull(after.c_str(), nullptr, 10)), 0);
   }

@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kEntriesAtOnce = 64;   // read from the store, each up to an event's size
 constexpr std::size_t kScannedMax = 10'000;  // messages looked at for one answer
 constexpr std::string_view kNext = "X-Next-After";
+constexpr std::string_view kBehind = "X-Ledger-Behind";
 
 struct Search {
   store::LedgerQuery query;
@@ -67,8 +68,16 @@ void write_entry(json::Writer& out, const store::LedgerEntry& entry) {
   out.key("event").raw(entry.bytes).end_object();
 }
 
+/// An answer that may lack what has just happened says so. The ledger can be read while it cannot be written.
+Result<Headers> ledger_headers(const Services& services) {
+  if (!services.ledger_catches_up) return Headers{};
+  TRY_ASSIGN(const bool is_current, services.ledger_catches_up());
+  return is_current ? Headers{} : Headers{{std::string(kBehind), "true"}};
+}
+
 Answer events(const Services& services, const Request& request) {
   TRY_ASSIGN(const Search search, read_search(services, request));
+  TRY_ASSIGN(Headers headers, ledger_headers(services));
   std::string body;
   json::Writer out(body);
   out.begin_object().key("entries").begin_array();
@@ -77,12 +86,15 @@ Answer events(const Services& services, const Request& request) {
   out.end_array();
   if (next) out.key("after").number(*next);
   out.end_object();
-  return json_response(200, std::move(body));
+  Response response = json_response(200, std::move(body));
+  response.headers = std::move(headers);
+  return response;
 }
 
 Answer export_lines(const Services& services, const Request& request) {
   TRY_ASSIGN(const Search search, read_search(services, request));
-  Response response{.status = 200, .content_type = "application/jsonl", .body = {}, .headers = {}};
+  TRY_ASSIGN(Headers headers, ledger_headers(services));
+  Response response{.status = 200, .content_type = "application/jsonl", .body = {}, .headers = std::move(headers)};
   TRY_ASSIGN(const auto next, read_page(services.ledger, search, [&](const store::LedgerEntry& entry) {
                ledger::append_line(response.body, entry, ledger::ExportForm::rows);
              }));

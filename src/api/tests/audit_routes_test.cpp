@@ -65,6 +65,26 @@ class AuditRoutes : public Installation {
   store::Sequence position_ = 1'000'000;
 };
 
+TEST_F(AuditRoutes, SayWhenTheLedgerIsStillBehind) {
+  fill(1);
+  bool is_current = false;
+  Services behind = services(*store_);
+  behind.ledger_catches_up = [&]() -> Result<bool> { return is_current; };
+  Router router(Logger::silent());
+  add_routes(router, behind);
+  for (const char* target : {kAuditEvents, kExport}) {
+    is_current = false;
+    Request request{.method = Method::get, .target = target, .headers = {}, .body = {}};
+    const auto lagging = router.handle(request);
+    EXPECT_EQ(lagging.status, 200);
+    EXPECT_EQ(lagging.headers.find("X-Ledger-Behind"), "true") << target;
+    is_current = true;
+    const auto current = router.handle(request);
+    EXPECT_FALSE(current.headers.find("X-Ledger-Behind")) << target;
+    EXPECT_EQ(current.body, lagging.body);
+  }
+}
+
 TEST_F(AuditRoutes, ShowWhatHappenedInItsOrder) {
   const auto id = start("A-1");
   post(fmt::format("/api/v1/workflows/{}/cancel", id), R"({"reason":"entered twice"})");

@@ -5,6 +5,7 @@
 #include "delivery/retention.h"
 #include "delivery/tests/fakes.h"
 #include "delivery/tests/sqlite.h"
+#include "ledger/ledger_progress.h"
 #include "ledger/ledger_queries.h"
 #include "ledger/ledger_sink.h"
 #include "store/sqlite/sqlite_ledger.h"
@@ -107,6 +108,20 @@ TEST_F(LedgerOnSqlite, RecordsEachAuditedEventOnceAcrossRestarts) {
   EXPECT_EQ(ids(), expected);
   EXPECT_EQ(ids(kOtherTenant), event_ids(31, 35));
   EXPECT_EQ(ledger_->position(kQueue), 40);
+}
+
+TEST_F(LedgerOnSqlite, SaysWhetherItHasWhatWasCommittedWhenAsked) {
+  const LedgerProgress progress(*ledger_, fixture_.log(), {"audited.#"}, waiter_);
+  EXPECT_EQ(progress.catch_up(10ms), true) << "nothing happened yet";
+  append("audited.thing", 1, 9);
+  append("other.thing", 10, 20);
+  const auto asked_at = clock_.now();
+  EXPECT_EQ(progress.catch_up(10ms), false);
+  EXPECT_EQ(clock_.now() - asked_at, 10ms);
+  ASSERT_EQ(loop_->run_once(0ms), 7U);
+  EXPECT_EQ(progress.catch_up(10ms), false) << "two are missing";
+  ASSERT_EQ(loop_->run_once(0ms), 2U);
+  EXPECT_EQ(progress.catch_up(0ms), true) << "what it does not record is not waited for";
 }
 
 TEST_F(LedgerOnSqlite, RecordsNothingTwiceWhenItsPositionIsBehindWhatItHolds) {

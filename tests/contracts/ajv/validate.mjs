@@ -1,7 +1,7 @@
 // usage: node validate.mjs [FILE]
 //
-// Reads events as JSON lines, from FILE or standard input, and holds each to the contract of its type. Violations go to
-// standard error, with their line; one JSON object goes to standard output:
+// Reads events as JSON lines, from FILE or standard input, or the lines of `wfo audit export`, and holds each event to the
+// contract of its type. Violations go to standard error, with their line; one JSON object goes to standard output:
 //   {"checked": events, "invalid": that break their contract or are not JSON, "unknown": types without contract, "types": {type: events}}
 // Exit codes: 0 all valid (unknown types count as valid), 1 some are not, 2 wrong usage or FILE cannot be read.
 import { createReadStream, openSync } from 'node:fs';
@@ -37,6 +37,7 @@ for await (const line of createInterface({ input, crlfDelay: Infinity })) {
     console.error(`line ${number}: not JSON: ${error.message}`);
     continue;
   }
+  if (event?.type === undefined && typeof event?.event === 'object') event = event.event; // beside its place in the ledger
   const type = event?.type;
   if (typeof type !== 'string') {
     ++result.invalid;

@@ -42,6 +42,13 @@ test('counts a type without contract as unknown, not as invalid', () => {
   assert.equal(status, 0);
 });
 
+test('takes the lines of an export', () => {
+  const line = (event) => `{"index":7,"receivedAt":"2026-03-01T09:30:00.004Z","event":${event}}`;
+  const { stdout, stderr } = validate(`${line(valid)}\n${line(invalid)}\n${line(null)}\n`);
+  assert.deepEqual(stdout, { checked: 3, invalid: 2, unknown: 0, types: { 'forecast.completed': 2 } });
+  assert.match(stderr, /^line 2: forecast\.completed: .*\nline 3: not an event/);
+});
+
 test('calls a line invalid that is no event', () => {
   const { status, stdout, stderr } = validate('{"type":\n17\nnull\n{"type":7}');
   assert.equal(stdout.invalid, 4);

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "delivery/waiter.h"
+#include "store/event_log.h"
+#include "store/ledger_store.h"
+
+namespace wfo::ledger {
+
+/// Whether the ledger has what happened, for who asks it right after. For a bus that is the log. Any thread.
+class LedgerProgress {
+ public:
+  /// `bindings` as the ledger's consumer has them.
+  LedgerProgress(store::LedgerStore& ledger, store::LogReader& log_reader, std::vector<std::string> bindings,
+                 delivery::Waiter& waiter)
+      : ledger_(ledger), log_reader_(log_reader), bindings_(std::move(bindings)), waiter_(waiter) {}
+
+  /// Waits until every event that the ledger is to record, and that was committed when this was called, is durable in
+  /// it; for `limit` at most. False: it still lacks some. Errors: as the stores.
+  [[nodiscard]] Result<bool> catch_up(milliseconds limit) const;
+
+ private:
+  store::LedgerStore& ledger_;
+  store::LogReader& log_reader_;
+  std::vector<std::string> bindings_;
+  delivery::Waiter& waiter_;
+};
+
+}  // namespace wfo::ledger
