@@ -8,6 +8,7 @@
 #include "api/http_client.h"
 #include "api/routes.h"
 #include "app/files.h"
+#include "base/thread.h"
 #include "bus/embedded/embedded_bus.h"
 #include "delivery/dead_letters.h"
 #include "delivery/event_intake.h"
@@ -238,14 +239,20 @@ Result<std::unique_ptr<Runtime>> Runtime::open(const Config& config, Logger& log
 
 void Runtime::start() {
   State& s = *state_;
+  const auto add_thread = [&s](std::string_view name, auto body) {
+    s.threads.emplace_back([name = std::string(name), body](std::stop_token stop) {
+      name_this_thread(name);
+      body(stop);
+    });
+  };
   for (auto& role : s.roles) {
-    s.threads.emplace_back([loop = role.loop.get()](std::stop_token stop) { loop->run(stop); });
+    add_thread(role.loop->queue(), [loop = role.loop.get()](std::stop_token stop) { loop->run(stop); });
   }
   if (s.has_role(events::kOrchestratorRole)) {
-    s.threads.emplace_back(
-        [&s](std::stop_token stop) { s.orchestrator->run_timers(s.config.self_check_interval, stop); });
+    add_thread("timers",
+               [&s](std::stop_token stop) { s.orchestrator->run_timers(s.config.self_check_interval, stop); });
   }
-  s.threads.emplace_back([&s](std::stop_token stop) { s.retention->run(stop); });
+  add_thread("retention", [&s](std::stop_token stop) { s.retention->run(stop); });
 }
 
 void Runtime::stop() {

@@ -32,6 +32,7 @@ struct Contract {
 /// What the envelope of a foreign event says, as far as it could be understood.
 struct Reading {
   std::optional<EventId> id;
+  bool bytes_say_id = false;
   std::string type;
   std::optional<TenantId> tenant;
   std::optional<Timestamp> timestamp;
@@ -57,6 +58,7 @@ class EnvelopeReader {
     }
     const auto tenant_in_data = reading_.data ? reading_.data->find("tenantId") : std::nullopt;
     if (tenant_in_data && !is_null(*tenant_in_data)) tenant_of_data(*tenant_in_data);
+    reading_.bytes_say_id = reading_.id.has_value();
     if (!reading_.id && !id_is_broken_) {
       reading_.id = message_id_;
       if (!message_id_) broken("", "required", "has no `id`, and its message had no message_id");
@@ -236,6 +238,8 @@ Result<EventPtr> Contracts::State::read(std::string bytes, Timestamp received, c
   event->source_ = std::move(reading.source);
   event->version_ = std::move(reading.version);
   event->verdict_ = contract ? Verdict::valid : Verdict::no_schema;
+  event->bytes_say_id_ = reading.bytes_say_id;
+  event->bytes_say_timestamp_ = reading.timestamp.has_value();
   return event;
 }
 

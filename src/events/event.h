@@ -44,6 +44,10 @@ class Event {
   /// Exactly as received or as first written.
   [[nodiscard]] const std::string& bytes() const { return document_.text(); }
   [[nodiscard]] Verdict verdict() const { return verdict_; }
+  /// Whether the bytes say the id (else the transport did), and the timestamp (else it is when the event was received):
+  /// what they do not say must be kept beside them.
+  [[nodiscard]] bool bytes_say_id() const { return bytes_say_id_; }
+  [[nodiscard]] bool bytes_say_timestamp() const { return bytes_say_timestamp_; }
 
  private:
   friend class Contracts;
@@ -60,6 +64,8 @@ class Event {
   std::string source_;
   std::string version_;
   Verdict verdict_ = Verdict::no_schema;
+  bool bytes_say_id_ = true;
+  bool bytes_say_timestamp_ = true;
   json::Document document_;
 };
 

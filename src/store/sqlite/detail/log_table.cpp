@@ -51,15 +51,13 @@ Result<void> LogTable::append(std::span<const events::EventPtr> batch) {
   const Timestamp now = clock_.now();
   for (const auto& event : batch) {
     TRY_ASSIGN(const auto type, type_id(event->type()));
-    const auto id = event->root().find("id");
-    const auto time = event->root().find("timestamp");
     insert->bind(mark_.last + 1).bind(type).bind(now).bind_blob(event->bytes());
-    if (id && id->uuid()) {
+    if (event->bytes_say_id()) {
       insert->bind_null();
     } else {
       insert->bind(event->id());
     }
-    insert->bind(time && time->timestamp() ? std::nullopt : std::optional(event->timestamp()));
+    insert->bind(event->bytes_say_timestamp() ? std::nullopt : std::optional(event->timestamp()));
     TRY(insert->run());
     ++mark_.last;
     appended_.push_back({mark_.last, event});
