@@ -175,16 +175,26 @@ int run_command_line(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    // CLI11 asks for a subcommand, and says nothing of the word that stands in its place.
+    const auto words = app.remaining(true);
+    if (std::string_view(error.what()) == "A subcommand is required" && !words.empty()) {
+      print_error(fmt::format("there is no verb '{}'; see `wfo --help` or `wfo VERB --help`", words.front()));
+      return kExitUsage;
+    }
     return app.exit(error) == 0 ? kExitDone : kExitUsage;
   }
   INVARIANT(command.action);
   const auto result = command.action();
-  const bool written = std::fflush(stdout) == 0;
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
   if (!result) {
     print_error(result.error().message);
     return exit_code(result.error());
   }
-  return written ? *result : kExitFailed;
+  if (!written) {
+    print_error("standard output cannot be written");
+    return kExitUnavailable;
+  }
+  return *result;
 }
 
 }  // namespace wfo::app
