@@ -68,7 +68,9 @@ void Command::add_common_options(CLI::App& app) {
   app.add_option("--config", config_file_, "Configuration file (YAML); default: $WFO_CONFIG, else none")
       ->envname("WFO_CONFIG")
       ->type_name("FILE");
-  app.add_option("--set", assignments_, "One setting of `wfo config show`: http.port=3051")->type_name("NAME=VALUE");
+  app.add_option("--set", assignments_, "One setting of `wfo config show`: http.port=3051")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);  // else it would take the arguments of the verb, too
   app.add_option("--data-dir", data_dir_, "Where the installation keeps its files")->type_name("DIR");
   app.add_option("--tenant", tenant_, "The tenant that is meant")->type_name("UUID");
   app.add_option("--log-level", log_level_, "debug, info, warn, error or off")->type_name("LEVEL");
@@ -143,7 +145,14 @@ bool print(std::string_view text) { return std::fwrite(text.data(), 1, text.size
 
 void print_error(std::string_view message) {
   std::fflush(stdout);
-  fmt::print(stderr, "wfo: {}\n", message);
+  std::string_view prefix = "wfo: ";
+  for (;;) {  // what input a message names must not reach the terminal as it is
+    const auto end = message.find('\n');
+    fmt::print(stderr, "{}{}\n", prefix, printable(message.substr(0, end)));
+    if (end == std::string_view::npos) return;
+    message.remove_prefix(end + 1);
+    prefix = "";
+  }
 }
 
 void add_verbs(CLI::App& app, Command& command) {

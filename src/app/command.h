@@ -94,7 +94,7 @@ void add_verbs(CLI::App& app, Command& command);
 [[nodiscard]] std::size_t output_width();
 /// Writes to stdout; false if nobody reads it any more.
 bool print(std::string_view text);
-/// `error: message` on stderr.
+/// `wfo: message` on stderr; a message may have several lines.
 void print_error(std::string_view message);
 
 }  // namespace wfo::app

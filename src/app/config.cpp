@@ -139,6 +139,12 @@ Result<void> check(const Config& config) {
       return fail(ErrorCode::invalid_argument, "{} is '{}'; allowed: a power of two from 512 to 65536", path, bytes);
     }
   }
+  if (config.data_dir.empty()) {
+    return fail(ErrorCode::invalid_argument, "data_dir is ''; allowed: the path of a folder");
+  }
+  if (config.ledger_bindings.empty()) {
+    return fail(ErrorCode::invalid_argument, "ledger.bindings is empty; allowed: at least one");
+  }
   if (config.roles.empty()) return fail(ErrorCode::invalid_argument, "roles is empty; allowed: at least one");
   return {};
 }

@@ -37,11 +37,15 @@ std::string join(const std::vector<std::string>& texts, std::string_view separat
   return joined;
 }
 
+/// The parts between commas, without the spaces around them.
 std::vector<std::string> split(std::string_view text) {
   std::vector<std::string> parts;
   while (!text.empty()) {
     const auto comma = text.find(',');
-    parts.emplace_back(text.substr(0, comma));
+    auto part = text.substr(0, comma);
+    part.remove_prefix(std::min(part.find_first_not_of(' '), part.size()));
+    part = part.substr(0, part.find_last_not_of(' ') + 1);
+    parts.emplace_back(part);
     text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
   }
   return parts;
@@ -72,15 +76,20 @@ Setting number_setting(std::string path, T& value, T least, T most, std::string 
       [&value] { return fmt::format("{}", value); });
 }
 
-/// Replaces ${NAME} and ${NAME:-default}. Errors: a name that is not set and has no default; a brace that is not
-/// closed.
+/// Replaces ${NAME} and ${NAME:-default}, and $${ by ${. Errors: a name that is not set and has no default; a brace
+/// that is not closed.
 Result<std::string> interpolate(std::string_view text, const std::map<std::string, std::string>& environment) {
   std::string out;
   for (;;) {
     const auto begin = text.find("${");
     out += text.substr(0, begin);
     if (begin == std::string_view::npos) return out;
+    const bool escaped = begin > 0 && text[begin - 1] == '$';
     text = text.substr(begin + 2);
+    if (escaped) {
+      out += '{';
+      continue;
+    }
     const auto end = text.find('}');
     if (end == std::string_view::npos) return fail(ErrorCode::invalid_argument, "'${{' without its '}}'");
     const auto inner = text.substr(0, end);
@@ -111,6 +120,32 @@ std::string value_text(const Setting& setting) {
   text = "[";
   for (const auto& value : texts) text += (text.size() > 1 ? ", " : "") + quoted(value);
   return text + "]";
+}
+
+/// The line, from 1, of the `---` that begins a second YAML document; 0 if there is none. YAML::LoadAll would tell,
+/// too, but goes on forever on a document that is a comma.
+int second_document_line(std::string_view text) {
+  bool content = false;
+  for (int line = 1; !text.empty(); ++line) {
+    const auto end = std::min(text.find('\n'), text.size());
+    const auto here = text.substr(0, end);
+    const bool marker = here.starts_with("---") && (here.size() == 3 || here.find_first_of(" \t\r") == 3);
+    if (marker && content) return line;
+    const auto first = here.find_first_not_of(" \t\r");
+    content = content || marker || (first != std::string_view::npos && here[first] != '#' && here[0] != '%');
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return 0;
+}
+
+/// Such that `interpolate` gives `text` back.
+std::string without_interpolation(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text.substr(i).starts_with("${")) out += '$';
+    out += text[i];
+  }
+  return out;
 }
 
 }  // namespace
@@ -298,9 +333,11 @@ Result<void> Settings::read_file(const std::filesystem::path& file,
   if (!stream) return fail(ErrorCode::not_found, "configuration file '{}' cannot be read", file.string());
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
   std::string errors;
+  const auto error_at = [&](int line, std::string_view message) {
+    errors += fmt::format("{}{}:{}: {}", errors.empty() ? "" : "\n", file.string(), line, message);
+  };
   const auto error = [&](const YAML::Mark& mark, std::string_view message) {
-    errors +=
-        fmt::format("{}{}:{}: {}", errors.empty() ? "" : "\n", file.string(), std::max(0, mark.line) + 1, message);
+    error_at(std::max(0, mark.line) + 1, message);
   };
   const std::function<void(const YAML::Node&, const std::string&)> take = [&](const YAML::Node& node,
                                                                               const std::string& path) {
@@ -322,11 +359,9 @@ Result<void> Settings::read_file(const std::filesystem::path& file,
       }
       return;
     }
+    if (node.IsNull()) return;  // a key without a value keeps what held before
     const Setting* setting = find(path);
-    if (!setting || node.IsNull()) {
-      if (!setting) error(node.Mark(), fmt::format("{} must be a mapping", path.empty() ? "the file" : path));
-      return;  // a key without a value keeps what held before
-    }
+    if (!setting) return error(node.Mark(), fmt::format("{} must be a mapping", path.empty() ? "the file" : path));
     std::vector<std::string> value;
     const auto add = [&](const YAML::Node& scalar) {
       if (!scalar.IsScalar()) return error(scalar.Mark(), fmt::format("{}: allowed: {}", path, setting->allowed));
@@ -344,8 +379,10 @@ Result<void> Settings::read_file(const std::filesystem::path& file,
     if (auto done = set(path, value, Origin::file); !done) error(node.Mark(), done.error().message);
   };
   try {
-    const YAML::Node root = YAML::Load(text);
-    if (root.IsDefined() && !root.IsNull()) take(root, "");
+    take(YAML::Load(text), "");
+    if (const int line = second_document_line(text)) {
+      error_at(line, "a second document begins; allowed: one");
+    }
   } catch (const YAML::Exception& exception) {
     error(exception.mark, "not YAML: " + exception.msg);
   }
@@ -364,9 +401,9 @@ std::string Settings::to_yaml() const {
       if (!head.empty()) yaml += head + ":\n";
     }
     const auto origin = origins_.find(setting.path);
-    const std::string line =
-        fmt::format("{}{}: {}", head.empty() ? "" : "  ",
-                    dot == std::string::npos ? setting.path : setting.path.substr(dot + 1), value_text(setting));
+    const std::string line = fmt::format("{}{}: {}", head.empty() ? "" : "  ",
+                                         dot == std::string::npos ? setting.path : setting.path.substr(dot + 1),
+                                         without_interpolation(value_text(setting)));
     yaml += fmt::format("{:<52} # {}{}\n", line, setting.help,
                         origin == origins_.end() ? "" : fmt::format(" (from {})", name(origin->second)));
   }

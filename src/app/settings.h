@@ -56,11 +56,12 @@ class Settings {
  public:
   explicit Settings(std::vector<Setting> settings);
 
-  /// Reads a YAML file of nested mappings. `${NAME}` and `${NAME:-default}` in values are taken from `environment`.
+  /// Reads a YAML file of nested mappings. `${NAME}` and `${NAME:-default}` in values are taken from `environment`,
+  /// where a variable that is empty counts as none; `$${` stands for `${`. A key without a value keeps what held.
   /// Errors: `invalid_argument`, all of them, each on a line `file:line: message`; `not_found` the file.
   [[nodiscard]] Result<void> read_file(const std::filesystem::path& file,
                                        const std::map<std::string, std::string>& environment);
-  /// Takes WFO_… variables; lists are separated by commas. Errors: `invalid_argument`, all of them.
+  /// Takes WFO_… variables; the elements of a list are separated by commas. Errors: `invalid_argument`, all of them.
   [[nodiscard]] Result<void> read_environment(const std::map<std::string, std::string>& environment);
   /// `http.port=3051`. Errors: `invalid_argument` names the setting, the value and what is allowed.
   [[nodiscard]] Result<void> set_flag(std::string_view assignment);

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "base/result.h"
+#include "store/text.h"
 
 namespace wfo::app {
 namespace {
@@ -37,7 +38,7 @@ std::size_t terminal_width(int descriptor) {
 }
 
 std::string printable(std::string_view text) {
-  std::string out(text);
+  std::string out = store::as_text(text);
   for (std::size_t i = 0; i < out.size(); ++i) {
     const auto c = static_cast<unsigned char>(out[i]);
     if (c == '\n' || c == '\r' || c == '\t') {

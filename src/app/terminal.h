@@ -12,7 +12,8 @@ namespace wfo::app {
 [[nodiscard]] bool is_terminal(int descriptor);
 /// Columns of the terminal on `descriptor`; 100 if it is none.
 [[nodiscard]] std::size_t terminal_width(int descriptor);
-/// `text` without what a terminal would obey: control characters become `?`, line breaks spaces.
+/// `text` without what a terminal would obey: control characters become `?`, line breaks and tabs
+/// spaces, bytes that are no UTF-8 U+FFFD.
 [[nodiscard]] std::string printable(std::string_view text);
 
 /// A table for people: columns as wide as their widest cell, the last one cut at the terminal's edge.
