@@ -363,8 +363,7 @@ struct SqliteLedger::State {
 SqliteLedger::SqliteLedger(std::unique_ptr<State> state) : state_(std::move(state)) {}
 SqliteLedger::~SqliteLedger() = default;
 
-Result<std::unique_ptr<SqliteLedger>> SqliteLedger::open(SqliteLedgerConfig config, const Clock&, Logger& log,
-                                                         Metrics& metrics) {
+Result<std::unique_ptr<SqliteLedger>> SqliteLedger::open(SqliteLedgerConfig config, Logger& log, Metrics& metrics) {
   TRY(check(config));
   const DatabaseOptions options{.file = config.directory / kLedgerFile,
                                 .read_only = false,
