@@ -260,11 +260,11 @@ void SqliteStore::State::commit(std::vector<Request*>& group) {
   const Sequence trimmed = tables.log_table().mark().trimmed;
   tail->publish(tables.log_table().take_appended());
   if (trimmed > 0) tail->trim(trimmed);
-  complete(group);
-
   commit_seconds.observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_at).count());
   transactions.add(static_cast<double>(good));
   commits.add();
+  complete(group);
+
   log_last.set(static_cast<double>(tables.log_table().mark().last));
   const Database& database = tables.connection().database();
   wal_pages.set(database.wal_pages());
