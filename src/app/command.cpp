@@ -8,6 +8,7 @@
 #include "api/http_client.h"
 #include "app/runtime.h"
 #include "app/terminal.h"
+#include "store/sqlite/data_directory.h"
 
 namespace wfo::app {
 namespace {
@@ -113,9 +114,15 @@ void Command::assign(std::string_view path, std::string_view value) {
   assignments_.push_back(fmt::format("{}={}", path, value));
 }
 
-Result<Gateway*> Command::gateway() {
+Result<Gateway*> Command::gateway(bool makes_installation) {
   if (gateway_) return gateway_.get();
   TRY_ASSIGN(Config* const config, this->config());
+  std::error_code ignored;  // what cannot be looked at is told when it is opened
+  const auto file = config->data_dir / store::sqlite::kStoreFile;
+  if (!makes_installation && !std::filesystem::exists(file, ignored) && !ignored) {
+    return fail(ErrorCode::not_found, "there is no installation in '{}'; `wfo analyze` and `wfo serve` make one",
+                config->data_dir.string());
+  }
   auto runtime = Runtime::open(*config, logger(), {});
   if (runtime) {
     (*runtime)->start();

@@ -42,8 +42,9 @@ class Command {
   [[nodiscard]] Logger& logger();
 
   /// The running server's socket, or an installation opened in this process, whose roles run until this command ends.
+  /// A data directory without one is `not_found`, unless the verb makes it.
   /// Errors: `unavailable` the data directory cannot be used.
-  [[nodiscard]] Result<Gateway*> gateway();
+  [[nodiscard]] Result<Gateway*> gateway(bool makes_installation = false);
   /// X-Tenant-Id of the tenant that is meant.
   [[nodiscard]] Result<api::Headers> tenant_headers();
   /// Asks the gateway on behalf of the tenant. Errors: what the answer says if it is one.

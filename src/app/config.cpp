@@ -145,6 +145,11 @@ Result<void> check(const Config& config) {
   if (config.ledger_bindings.empty()) {
     return fail(ErrorCode::invalid_argument, "ledger.bindings is empty; allowed: at least one");
   }
+  const std::string& host = config.http.host;
+  if (host != "localhost" && host != "::1" && !host.starts_with("127.")) {
+    return fail(ErrorCode::invalid_argument, "http.host is '{}'; allowed: an address of loopback, like 127.0.0.1",
+                host);
+  }
   if (config.roles.empty()) return fail(ErrorCode::invalid_argument, "roles is empty; allowed: at least one");
   return {};
 }

@@ -181,6 +181,7 @@ struct Runtime::State {
       add_loop(std::move(consumer), std::move(role));
     }
     if (has_role(events::kLoggingRole)) {
+      TRY(ledger::note_gap(*ledger, *store, clock, log));
       TRY_ASSIGN(auto consumer, ledger::consume(*bus, *ledger, config.ledger_bindings));
       RunningRole role;
       role.sink = std::make_unique<ledger::LedgerSink>(*ledger, store.get(), clock, log, metrics);

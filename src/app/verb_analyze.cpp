@@ -305,7 +305,7 @@ Result<int> analyze(Command& command, const AnalyzeArguments& arguments) {
       return fail(ErrorCode::invalid_argument, "--as-of is '{}'; allowed: a date like 2026-03-01", arguments.as_of);
     }
   }
-  TRY_ASSIGN(Gateway* const gateway, command.gateway());
+  TRY_ASSIGN(Gateway* const gateway, command.gateway(true));
   TRY_ASSIGN(const api::Headers headers, command.tenant_headers());
 
   analysis::ImportSummary file;

@@ -66,6 +66,22 @@ Result<std::unique_ptr<bus::Consumer>> consume(bus::Bus& bus, store::LedgerStore
   return bus.consume(std::move(options));
 }
 
+Result<store::Sequence> note_gap(store::LedgerStore& ledger, store::LogReader& log_reader, const Clock& clock,
+                                 Logger& log) {
+  TRY_ASSIGN(const auto position, ledger.position(kQueue));
+  const auto trimmed = log_reader.trimmed_through();
+  if (position >= trimmed) return 0;
+  store::QuarantinedMessage gap;
+  gap.received_at = clock.now();
+  gap.reason = fmt::format(
+      "gap: entries {} to {} of the log were deleted before this ledger had received them; its file was lost, or is "
+      "older than the log",
+      position + 1, trimmed);
+  log.error("{}: {}", kQueue, gap.reason);
+  TRY(ledger.append({}, {&gap, 1}, kQueue, trimmed));
+  return trimmed - position;
+}
+
 LedgerSink::LedgerSink(store::LedgerStore& ledger, store::LogReader* log_reader, const Clock& clock, Logger& log,
                        Metrics& metrics)
     : ledger_(ledger),

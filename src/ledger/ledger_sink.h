@@ -25,6 +25,13 @@ inline constexpr std::string_view kQueue = "logging_service";
 [[nodiscard]] Result<std::unique_ptr<bus::Consumer>> consume(bus::Bus& bus, store::LedgerStore& ledger,
                                                              std::vector<std::string> bindings = default_bindings());
 
+/// Where the bus is the log: whether entries that the ledger has never received have been trimmed from it, because the
+/// ledger's file is lost or older than the log. Such a gap cannot be filled: it is quarantined, so that whoever reads
+/// the ledger learns of it, and the ledger goes on behind it. Returns how many entries the gap spans, of whatever type.
+/// To be called before `consume`. Errors: the ledger store's.
+[[nodiscard]] Result<store::Sequence> note_gap(store::LedgerStore& ledger, store::LogReader& log_reader,
+                                               const Clock& clock, Logger& log);
+
 /// The role `logging`: appends what its consumer brings to the ledger, in the tenants' sequences, as the bytes that
 /// came. What cannot be read goes to the quarantine with its reason, in the same transaction; so does an event that
 /// comes under a known id with other bytes. Nothing stops what is behind it. One thread; the gauges any.

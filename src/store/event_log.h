@@ -55,6 +55,8 @@ class LogReader {
                                              std::size_t bytes_max) = 0;
   /// Returns when an entry with sequence > `after` is committed, after `wait`, or on `stop`.
   virtual void wait_beyond(Sequence after, milliseconds wait, std::stop_token stop) = 0;
+  /// Everything up to here has been trimmed; 0 before the first time.
+  [[nodiscard]] virtual Sequence trimmed_through() = 0;
   /// The sequence of the newest committed entry (0 before the first); trimmed ones count.
   [[nodiscard]] virtual Sequence last() = 0;
 };

@@ -177,13 +177,26 @@ Result<void> decode_opportunity(std::string_view text, Opportunity& opportunity)
   return {};
 }
 
+StageState state_of_stage(std::string_view stage) {
+  std::string letters;
+  for (const char c : stage) {
+    if (c >= 'A' && c <= 'Z') letters += static_cast<char>(c - 'A' + 'a');
+    if (c >= 'a' && c <= 'z') letters += c;
+  }
+  if (letters == "won" || letters == "closedwon") return StageState::won;
+  if (letters == "lost" || letters == "closedlost") return StageState::lost;
+  return StageState::open;
+}
+
 Result<void> apply_changes(json::Value changes, Opportunity& opportunity) {
   if (!changes.is_object()) {
     return fail(ErrorCode::invalid_argument, "the changes of an opportunity are {}; allowed: an object",
                 changes.raw().substr(0, 80));
   }
   Opportunity changed = opportunity;
+  changed.as_of.reset();
   for (const json::Member member : changes.members()) TRY(apply_member(member, changed));
+  if (changes.find("stage") && !changes.find("state")) changed.state = state_of_stage(changed.stage);
   opportunity = std::move(changed);
   return {};
 }

@@ -150,6 +150,7 @@ class CountingLog final : public store::LogReader {
     waits.emplace_back(after, wait);
     if (at_wait) at_wait();
   }
+  store::Sequence trimmed_through() override { return log_.trimmed_through(); }
   store::Sequence last() override { return log_.last(); }
 
   int reads = 0;

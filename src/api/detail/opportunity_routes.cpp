@@ -19,7 +19,13 @@ Result<json::Value> need_array(json::Value body, std::string_view name) {
   return *member;
 }
 
-/// Each takes the place of what was known of it before.
+/// Whether `known` was changed after the day at which `told` stands: then it is the newer of the two.
+bool is_newer(const std::optional<store::Opportunity>& known, const store::Opportunity& told) {
+  return known && known->changed_at && told.as_of &&
+         std::chrono::floor<std::chrono::days>(*known->changed_at) > *told.as_of;
+}
+
+/// Each takes the place of what was known of it before, unless that is newer.
 Answer put_opportunities(const Services& services, const Request& request) {
   TRY(allow_parameters(request, {}));
   TRY_ASSIGN(const TenantId tenant, read_tenant(request, services.default_tenant));
@@ -38,9 +44,18 @@ Answer put_opportunities(const Services& services, const Request& request) {
     opportunity.id = opportunity_id(tenant, external_id);
     batch.push_back(std::move(opportunity));
   }
-  TRY(services.store.transact(
-      [&](store::Transaction& transaction) { return transaction.opportunities().upsert(batch); }));
-  return json_response(200, fmt::format("{{\"stored\":{}}}", batch.size()));
+  std::vector<OpportunityId> ids;
+  for (const auto& opportunity : batch) ids.push_back(opportunity.id);
+  std::vector<store::Opportunity> stored;
+  TRY(services.store.transact([&](store::Transaction& transaction) -> Result<void> {
+    TRY_ASSIGN(const auto known, transaction.opportunities().load(tenant, ids));
+    stored.clear();
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      if (!is_newer(known[i], batch[i])) stored.push_back(batch[i]);
+    }
+    return transaction.opportunities().upsert(stored);
+  }));
+  return json_response(200, fmt::format("{{\"stored\":{},\"kept\":{}}}", stored.size(), batch.size() - stored.size()));
 }
 
 Answer show_opportunity(const Services& services, const Request& request) {

@@ -51,6 +51,27 @@ TEST_F(OpportunityRoutes, PutWhatIsToldInThePlaceOfWhatWasKnown) {
   EXPECT_EQ(text_at(shown, "fields.stage"), "");
 }
 
+TEST_F(OpportunityRoutes, LetChangesThatCameAfterTheDayOfAnImportStand) {
+  const auto import_as_of = [&](std::string_view day) {
+    return post(kOpportunities,
+                fmt::format(R"({{"opportunities":[{{"externalId":"A-1","amount":1,"asOf":"{}"}}]}})", day));
+  };
+  import_as_of("2026-02-28");
+  const auto event = post(
+      "/api/v1/events",
+      fmt::format(
+          R"({{"id":"01890a5d-ac96-774b-bcce-b302099a9001","type":"integration.opportunity.updated","version":"1.0.0",)"
+          R"("timestamp":"2026-03-01T09:30:00Z","tenantId":"{}","source":"crm",)"
+          R"("data":{{"opportunityId":"A-1","changes":{{"amount":777}}}}}})",
+          kTenant.to_string()));
+  ASSERT_EQ(event.status, 202) << event.body;
+  settle();
+  EXPECT_EQ(text_at(import_as_of("2026-02-28"), "kept"), "1");
+  EXPECT_EQ(text_at(show("A-1"), "fields.amount"), "777");
+  EXPECT_EQ(text_at(import_as_of("2026-03-02"), "stored"), "1");
+  EXPECT_EQ(text_at(show("A-1"), "fields.amount"), "1");
+}
+
 TEST_F(OpportunityRoutes, KeepAllOfARequestOrNothing) {
   const auto response =
       post(kOpportunities, R"({"opportunities":[{"externalId":"A-1"},{"externalId":"A-2","amount":-1}]})");

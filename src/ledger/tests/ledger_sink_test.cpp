@@ -28,7 +28,9 @@ class FakeLog final : public store::LogReader {
     return store::LogPage{};
   }
   void wait_beyond(store::Sequence, milliseconds, std::stop_token) override {}
+  store::Sequence trimmed_through() override { return trimmed; }
   store::Sequence last() override { return end; }
+  store::Sequence trimmed = 0;
   store::Sequence end = 0;
 };
 
@@ -223,6 +225,23 @@ TEST(LedgerConsumer, StartsWhereTheLedgersOwnFileSays) {
   EXPECT_EQ(bus.asked.queue, "logging_service");
   EXPECT_EQ(bus.asked.start_after, 42);
   EXPECT_THAT(bus.asked.bindings, ElementsAre("#"));
+}
+
+TEST(LedgerGap, IsQuarantinedOnceAndTheLedgerGoesOnBehindIt) {
+  fakes::MemoryLedger ledger;
+  ManualClock clock(Timestamp(1'000s));
+  FakeLog log;
+  log.end = 20;
+  EXPECT_EQ(note_gap(ledger, log, clock, Logger::silent()), 0);
+
+  log.trimmed = 12;
+  EXPECT_EQ(note_gap(ledger, log, clock, Logger::silent()), 12);
+  ASSERT_EQ(ledger.in_quarantine.size(), 1U);
+  EXPECT_THAT(ledger.in_quarantine.front().reason, HasSubstr("entries 1 to 12"));
+  EXPECT_EQ(ledger.position(kQueue), 12);
+
+  EXPECT_EQ(note_gap(ledger, log, clock, Logger::silent()), 0);
+  EXPECT_EQ(ledger.in_quarantine.size(), 1U);
 }
 
 }  // namespace

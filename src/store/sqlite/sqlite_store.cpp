@@ -130,7 +130,8 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(SqliteStoreConfig config,
 
   TRY_ASSIGN(const Sequence last, state->tables.log_table().last_sequence());
   state->tables.log_table().start_at(last);
-  state->tail = std::make_unique<LogTail>(last, state->config.log_cache_bytes_max);
+  TRY_ASSIGN(const Sequence trimmed, state->tables.log_table().trimmed_through());
+  state->tail = std::make_unique<LogTail>(trimmed, last, state->config.log_cache_bytes_max);
   TRY_ASSIGN(state->active_runs, state->tables.runs_table().count_active_rows());
   // A tool may have left a long WAL, or a kill.
   TRY(state->tables.connection().database().checkpoint_beyond(state->config.checkpoint_pages));
@@ -325,6 +326,8 @@ std::size_t SqliteStore::waiting() const {
   const std::lock_guard lock(state_->mutex);
   return state_->queue.size();
 }
+
+Sequence SqliteStore::trimmed_through() { return state_->tail->trimmed_through(); }
 
 Sequence SqliteStore::last() { return state_->tail->last(); }
 

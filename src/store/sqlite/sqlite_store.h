@@ -60,6 +60,7 @@ class SqliteStore final : public Store, public LogReader {
   /// From memory, as it was appended, if `after` is young enough; else from the file.
   Result<LogPage> read(Sequence after, const TypeFilter& filter, std::size_t count_max, std::size_t bytes_max) override;
   void wait_beyond(Sequence after, milliseconds wait, std::stop_token stop) override;
+  Sequence trimmed_through() override;
   Sequence last() override;
 
   /// How many transactions wait for the writer.

@@ -90,12 +90,36 @@ TEST(OpportunityChanges, AreLaidOverWhatIsKnown) {
   expected.owner = "";
   expected.list_price = std::nullopt;
   expected.stage_regressed = false;
+  expected.as_of = std::nullopt;
   EXPECT_EQ(one, expected);
+}
+
+TEST(OpportunityChanges, OfAStageAloneBringTheStateThatItMeans) {
+  const auto state_after = [](std::string_view changes) {
+    Opportunity one = full();
+    one.state = StageState::lost;
+    EXPECT_TRUE(apply_changes(parse(std::string(changes)).root(), one)) << changes;
+    return one.state;
+  };
+  EXPECT_EQ(state_after(R"({"stage":"Closed Won"})"), StageState::won);
+  EXPECT_EQ(state_after(R"({"stage":"closed_lost"})"), StageState::lost);
+  EXPECT_EQ(state_after(R"({"stage":"Negotiation"})"), StageState::open);
+  EXPECT_EQ(state_after(R"({"stage":"Negotiation","state":"won"})"), StageState::won);
+  EXPECT_EQ(state_after(R"({"amount":3})"), StageState::lost);
+}
+
+TEST(OpportunityChanges, StandNowUnlessTheySayWhen) {
+  Opportunity one = full();
+  ASSERT_TRUE(one.as_of);
+  EXPECT_TRUE(apply_changes(parse(R"({"amount":3})").root(), one));
+  EXPECT_FALSE(one.as_of);
+  EXPECT_TRUE(apply_changes(parse(R"({"asOf":"2026-03-01"})").root(), one));
+  EXPECT_EQ(one.as_of, parse_date("2026-03-01"));
 }
 
 TEST(OpportunityChanges, DoNotSetWhenTheyHappened) {
   Opportunity one = full();
-  const auto changes = parse(R"({"changedAt":"2030-01-01T00:00:00Z"})");
+  const auto changes = parse(R"({"changedAt":"2030-01-01T00:00:00Z","asOf":")" + format_date(*one.as_of) + R"("})");
   EXPECT_TRUE(apply_changes(changes.root(), one));
   EXPECT_EQ(one, full());
 }

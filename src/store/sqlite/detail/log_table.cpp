@@ -120,6 +120,15 @@ Result<std::vector<LogTable::Row>> LogTable::read(Sequence after, const TypeFilt
   return rows;
 }
 
+Result<Sequence> LogTable::trimmed_through() {
+  TRY_ASSIGN(Statement* const select, connection_.statement("SELECT through FROM log_trimmed"));
+  TRY_ASSIGN(const bool row, select->step());
+  if (!row) return 0;
+  const Sequence through = select->integer(0);
+  select->reset();
+  return through;
+}
+
 Result<Sequence> LogTable::last_sequence() {
   TRY_ASSIGN(Statement* const select, connection_.statement("SELECT max(coalesce((SELECT max(sequence) FROM log), 0), "
                                                             "coalesce((SELECT through FROM log_trimmed), 0))"));

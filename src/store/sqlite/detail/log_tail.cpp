@@ -82,6 +82,11 @@ void LogTail::wait_beyond(Sequence after, milliseconds wait, std::stop_token sto
   published_.wait_for(lock, stop, wait, [&] { return last_ > after; });
 }
 
+Sequence LogTail::trimmed_through() const {
+  const std::lock_guard lock(mutex_);
+  return trimmed_;
+}
+
 Sequence LogTail::last() const {
   const std::lock_guard lock(mutex_);
   return last_;

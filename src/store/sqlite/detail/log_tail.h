@@ -17,8 +17,9 @@ namespace wfo::store::sqlite {
 /// nor parser. Any thread; one publishes.
 class LogTail {
  public:
-  /// `last`: the newest sequence that is committed.
-  LogTail(Sequence last, std::size_t bytes_max) : bytes_max_(bytes_max), last_(last) {}
+  /// `trimmed`: everything up to it has been deleted. `last`: the newest sequence that is committed.
+  LogTail(Sequence trimmed, Sequence last, std::size_t bytes_max)
+      : bytes_max_(bytes_max), last_(last), trimmed_(trimmed) {}
 
   /// What a commit appended: goes on from the last sequence without a gap.
   void publish(std::vector<LogEntry> entries);
@@ -28,6 +29,7 @@ class LogTail {
   [[nodiscard]] std::optional<LogPage> read(Sequence after, const TypeFilter& filter, std::size_t count_max,
                                             std::size_t bytes_max) const;
   void wait_beyond(Sequence after, milliseconds wait, std::stop_token stop);
+  [[nodiscard]] Sequence trimmed_through() const;
   [[nodiscard]] Sequence last() const;
 
  private:
@@ -41,7 +43,7 @@ class LogTail {
   std::deque<std::shared_ptr<const Chunk>> chunks_;
   std::size_t bytes_ = 0;
   Sequence last_;
-  Sequence trimmed_ = 0;
+  Sequence trimmed_;
 };
 
 }  // namespace wfo::store::sqlite

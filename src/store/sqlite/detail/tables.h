@@ -31,6 +31,8 @@ class LogTable final : public EventLog {
   /// The wanted rows behind `after`; `read_through` becomes the last sequence that was looked at.
   [[nodiscard]] Result<std::vector<Row>> read(Sequence after, const TypeFilter& filter, std::size_t count_max,
                                               std::size_t bytes_max, Sequence& read_through);
+  /// Everything up to here has been trimmed; 0 before the first time.
+  [[nodiscard]] Result<Sequence> trimmed_through();
   /// The newest sequence that was ever given.
   [[nodiscard]] Result<Sequence> last_sequence();
 
