@@ -1,5 +1,6 @@
 #include <sys/resource.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -198,7 +199,7 @@ Result<int> bench_opp4(Command& command, const BenchArguments& arguments) {
   Counter& completed = runtime->metrics().counter("workflows_completed_total", "Workflow runs that completed");
   Counter& failed = runtime->metrics().counter("workflows_failed_total", "Workflow runs that failed");
   while (completed.value() + failed.value() < static_cast<double>(arguments.workflows)) {
-    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    usleep(200);
   }
   const auto decided = SteadyClock::now();
   course.wait_for_at_most(0);
