@@ -219,6 +219,8 @@ Result<int> bench_opp4(Command& command, const BenchArguments& arguments) {
   write_rounded(out, "workflows_per_s", count / elapsed_s, 1);
   write_rounded(out, "latency_p50_ms", course.quantile_ms(0.5), 3);
   write_rounded(out, "latency_p99_ms", course.quantile_ms(0.99), 3);
+  write_rounded(out, "latency_p999_ms", course.quantile_ms(0.999), 3);
+  write_rounded(out, "latency_max_ms", course.quantile_ms(1), 3);
   write_rounded(out, "events_per_s", static_cast<double>(events) / elapsed_s, 0);
   out.key("events_per_workflow").number(static_cast<double>(events) / count);
   write_rounded(out, "ledger_lag_s", std::max(0.0, seconds_between(decided, course.ended_at())), 4);

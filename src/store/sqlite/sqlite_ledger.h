@@ -18,7 +18,7 @@ struct SqliteLedgerConfig {
   int cache_kib = 32 * 1024;             // 1024..67108864: pages kept by the connection that appends
   int reader_cache_kib = 4 * 1024;       // 256..67108864: by each reader
   int readers = 2;                       // 1..64: reads at once
-  int checkpoint_pages = 4096;           // 16..1000000: WAL pages that are moved into the file
+  int checkpoint_pages = 8192;           // 16..1000000: WAL pages that are moved into the file
   std::string vfs = {};                  // SQLite's VFS; "": its default
 };
 

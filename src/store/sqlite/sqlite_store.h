@@ -22,7 +22,7 @@ struct SqliteStoreConfig {
   int cache_kib = 64 * 1024;                                // 1024..67108864: pages kept by the writer
   int reader_cache_kib = 8 * 1024;                          // 256..67108864: by each reader
   int readers = 4;                                          // 1..64: reads at once
-  int checkpoint_pages = 4096;                              // 16..1000000: WAL pages that are moved into the file
+  int checkpoint_pages = 8192;                              // 16..1000000: WAL pages that are moved into the file
   std::size_t group_max = 256;                              // 1..65536: transactions in one commit
   std::size_t queue_max = 1024;                             // 1..65536: transactions waiting; beyond, callers wait
   std::size_t log_cache_bytes_max = std::size_t{64} << 20;  // of the newest log entries, kept parsed
