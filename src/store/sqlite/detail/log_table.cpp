@@ -29,12 +29,12 @@ Result<std::string_view> LogTable::type_name(std::int64_t id) {
 }
 
 void LogTable::return_to(const Mark& mark) {
+  // A type's id that was given meanwhile is void, also where the entry itself could not be written.
+  types_.clear();
   if (mark.last < mark_.last) {
-    // Entries are appended without gaps, so the ones beyond the mark are the tail. A type's id that was given meanwhile
-    // is void.
+    // Entries are appended without gaps, so the ones beyond the mark are the tail.
     const auto excess = static_cast<std::size_t>(mark_.last - mark.last);
     appended_.resize(appended_.size() - std::min(excess, appended_.size()));
-    types_.clear();
   }
   mark_ = mark;
 }
