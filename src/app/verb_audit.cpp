@@ -112,6 +112,9 @@ Result<int> quarantine(Command& command, const std::string& after, int limit) {
     }
   }
   print(table.to_text(output_width()));
+  if (const auto next = text_at(page.root(), "after"); !next.empty()) {
+    fmt::print(stderr, "there are more: --after {}\n", next);
+  }
   return kExitDone;
 }
 
