@@ -53,10 +53,7 @@ Result<std::optional<analysis::Mapping>> read_mapping(const std::string& name) {
 class RejectsFile {
  public:
   RejectsFile(const std::filesystem::path& input, const std::filesystem::path& data_dir)
-      : path_(analysis::rejects_path(input, data_dir / "rejects")) {
-    std::error_code ignored;  // a file of an earlier try that cannot be removed cannot be written either, which is told
-    std::filesystem::remove(path_, ignored);
-  }
+      : path_(analysis::rejects_path(input, data_dir / "rejects")) {}
   Result<void> add(const analysis::Reject& reject) {
     if (!out_.is_open()) {
       std::error_code error;
@@ -68,7 +65,12 @@ class RejectsFile {
     return check();
   }
   Result<void> finish() {
-    if (out_.is_open()) out_.flush();
+    if (out_.is_open()) {
+      out_.flush();
+    } else {
+      std::error_code ignored;  // the one of an earlier analysis; there may be none
+      std::filesystem::remove(path_, ignored);
+    }
     return check();
   }
   [[nodiscard]] std::string path() const { return out_.is_open() ? path_.string() : ""; }
@@ -85,7 +87,7 @@ class RejectsFile {
 /// Hands all opportunities of the file to the installation, before any is analysed: what one means depends on all.
 class Importer {
  public:
-  Importer(Gateway& gateway, const api::Headers& headers) : gateway_(gateway), headers_(headers) {}
+  explicit Importer(Command& command) : command_(command) {}
 
   Result<void> add(const store::Opportunity& opportunity) {
     const std::string fields = store::encode_opportunity(opportunity);
@@ -99,15 +101,17 @@ class Importer {
   Result<void> flush() {
     if (rows_ == 0) return {};
     body_ += "]}";
-    TRY(gateway_.body(api::Method::post, "/api/v1/opportunities", body_, headers_));
+    // Only now, so that a file that cannot be used makes no installation.
+    TRY_ASSIGN(Gateway* const gateway, command_.gateway(true));
+    TRY_ASSIGN(const auto headers, command_.tenant_headers());
+    TRY(gateway->body(api::Method::post, "/api/v1/opportunities", body_, headers));
     body_.clear();
     rows_ = 0;
     return {};
   }
 
  private:
-  Gateway& gateway_;
-  const api::Headers& headers_;
+  Command& command_;
   std::string body_;
   std::size_t rows_ = 0;
 };
@@ -305,21 +309,26 @@ Result<int> analyze(Command& command, const AnalyzeArguments& arguments) {
       return fail(ErrorCode::invalid_argument, "--as-of is '{}'; allowed: a date like 2026-03-01", arguments.as_of);
     }
   }
-  TRY_ASSIGN(Gateway* const gateway, command.gateway(true));
-  TRY_ASSIGN(const api::Headers headers, command.tenant_headers());
 
   analysis::ImportSummary file;
   RejectsFile rejects(arguments.file, config->data_dir);
   {
     Progress progress("reading", command.quiet());
     options.on_progress = [&progress](std::uint64_t done, std::uint64_t total) { progress.show(done, total); };
-    Importer importer(*gateway, headers);
+    Importer importer(command);
     TRY_ASSIGN(file, analysis::read_file(
                          options, [&](analysis::ImportedRow row) { return importer.add(row.opportunity); },
                          [&](const analysis::Reject& reject) { return rejects.add(reject); }));
     TRY(importer.flush());
     TRY(rejects.finish());
   }
+  if (file.rows == 0) {
+    return fail(ErrorCode::invalid_argument, "'{}' has no row that can be used: {} of {} were rejected{}{}",
+                arguments.file, file.rejects, file.rejects + file.repeated, rejects.path().empty() ? "" : ", see ",
+                rejects.path());
+  }
+  TRY_ASSIGN(Gateway* const gateway, command.gateway(true));
+  TRY_ASSIGN(const api::Headers headers, command.tenant_headers());
   options.as_of = file.as_of;
   options.on_progress = nullptr;
 

@@ -21,6 +21,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::size_t kStartBatchMax = 1'000;
+constexpr milliseconds kStallMax{60'000};
 
 struct BenchArguments {
   std::string work = "opp4";
@@ -90,10 +91,17 @@ class Course {
     }
     changed_.notify_all();
   }
-  /// Until at most `count_max` are on their way. Returns how many are.
-  std::size_t wait_for_at_most(std::size_t count_max) {
+  /// Until at most `count_max` are on their way. Returns how many are. Errors: `unavailable` none has ended for
+  /// `kStallMax`.
+  Result<std::size_t> wait_for_at_most(std::size_t count_max) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return begun_.size() <= count_max; });
+    while (begun_.size() > count_max) {
+      const std::size_t before = begun_.size();
+      if (!changed_.wait_for(lock, kStallMax, [&] { return begun_.size() != before; })) {
+        return fail(ErrorCode::unavailable, "no workflow has ended for {}; {} are on their way",
+                    format_duration(kStallMax), before);
+      }
+    }
     return begun_.size();
   }
   [[nodiscard]] std::size_t ended() {
@@ -191,18 +199,17 @@ Result<int> bench_opp4(Command& command, const BenchArguments& arguments) {
   const auto sequence_before = runtime->log().last();
   const auto begun = SteadyClock::now();
   while (starter.started() < arguments.workflows) {
-    const std::size_t on_the_way = course.wait_for_at_most(arguments.concurrency - 1);
+    TRY_ASSIGN(const std::size_t on_the_way, course.wait_for_at_most(arguments.concurrency - 1));
     TRY(starter.start(std::min(arguments.concurrency - on_the_way, arguments.workflows - starter.started()), &course));
     progress.show(course.ended(), arguments.workflows);
   }
   // What the ledger lacks of the log when the orchestrator has decided everything.
-  Counter& completed = runtime->metrics().counter("workflows_completed_total", "Workflow runs that completed");
-  Counter& failed = runtime->metrics().counter("workflows_failed_total", "Workflow runs that failed");
-  while (completed.value() + failed.value() < static_cast<double>(arguments.workflows)) {
+  Counter& completed = runtime->metrics().counter("workflows_completed_total", "Runs that completed all their steps");
+  while (course.ended() < arguments.workflows && completed.value() < static_cast<double>(arguments.workflows)) {
     usleep(200);
   }
   const auto decided = SteadyClock::now();
-  course.wait_for_at_most(0);
+  TRY(course.wait_for_at_most(0));
   const double elapsed_s = seconds_between(begun, course.ended_at());
   const Usage usage = Usage::now();
   const auto events = runtime->log().last() - sequence_before;

@@ -83,6 +83,14 @@ class Analyze(unittest.TestCase):
             data = folder / "data"
             missing = run("analyze", folder / "none.csv", "--data-dir", data, code=3)
             self.assertIn("none.csv", missing.stderr)
+            headers = folder / "headers.csv"
+            headers.write_text("external_id,stage,amount\n")
+            self.assertIn("headers.csv", run("analyze", headers, "--data-dir", data, code=2).stderr)
+            rejected = folder / "rejected.csv"
+            rejected.write_text("external_id,stage,amount\nA,Open,a lot\n")
+            refused = run("analyze", rejected, "--data-dir", data, code=2)
+            self.assertIn("rejected.csv.rejects.csv", refused.stderr)
+            self.assertFalse((data / "wfo.db").exists(), "a file that cannot be used makes no installation")
             unknown = folder / "unknown.csv"
             unknown.write_text("a,b\n1,2\n")
             self.assertIn("unknown.csv", run("analyze", unknown, "--data-dir", data, code=2).stderr)

@@ -9,6 +9,12 @@ from wfo import Process, check_history, eventually, export, ledger_size, run, ru
 ROWS = 1500
 KILLS = 20
 ENTRIES_OF_A_RUN = 6
+EARLY_MARKS_BYTES = (1, 40_000, 200_000, 400_000, 600_000)
+
+
+def store_bytes(data):
+    """What the store has written so far."""
+    return sum(file.stat().st_size for file in (data / "wfo.db", data / "wfo.db-wal") if file.exists())
 
 
 class Crash(unittest.TestCase):
@@ -18,6 +24,11 @@ class Crash(unittest.TestCase):
             write_pipeline(file, ROWS)
             total = ROWS * ENTRIES_OF_A_RUN
             killed = 0
+            # While it reads the file, imports it, learns from it: by the size of the store's file, before any entry.
+            for mark in EARLY_MARKS_BYTES:
+                with Process("analyze", file, "--data-dir", data, "--quiet") as process:
+                    eventually(lambda: store_bytes(data) >= mark or not process.alive(), f"{mark} bytes")
+                    process.kill()
             for i in range(KILLS):
                 # By progress, not by time: the whole takes seconds, and how many depends on the machine.
                 mark = (i + 1) * total // (KILLS + 2)

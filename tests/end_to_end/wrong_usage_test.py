@@ -26,7 +26,7 @@ class WrongUsage(unittest.TestCase):
             letter = "01956a3e-7d2c-7c1b-9f0e-5b2f1d8a4c11"
             for arguments in (["events", "validate", folder], ["analyze", folder], ["analyze", file, "--mapping", folder],
                               ["dead-letters", "replay", letter, "--body", folder],
-                              ["workflows", "list", "--set", f"workflows.definitions={folder}"],
+                              ["serve", "--port", "0", "--set", f"workflows.definitions={folder}"],
                               ["workflows", "list", "--set", f"analysis.playbook={folder}"]):
                 self.refused(2, [str(folder)], *arguments, "--data-dir", data)
 
