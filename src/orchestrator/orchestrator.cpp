@@ -1,6 +1,7 @@
 #include "orchestrator/orchestrator.h"
 
 #include <algorithm>
+#include <atomic>
 #include <set>
 #include <unordered_set>
 #include <utility>
@@ -89,6 +90,7 @@ struct Orchestrator::State {
         TRY(core.reload_definitions());
         continue;
       }
+      if (is_strange) ++core.definitions_missed;
       TRY(std::move(committed));
       plan.settle();
       return changed;
@@ -102,6 +104,7 @@ struct Orchestrator::State {
   std::unique_ptr<Plan> prepared;  // of the consumer loop; not committed yet
   std::mutex mutex;                // guards foreign
   std::set<WorkflowId> foreign;    // overdue runs whose definition is not known here, passed over when runs are woken
+  std::atomic<std::uint64_t> misses_explained{0};  // of core.definitions_missed: no active run is behind so many
 };
 
 Orchestrator::Orchestrator(store::Store& store, const events::Contracts& contracts, Definitions definitions,
@@ -152,6 +155,10 @@ Result<delivery::Handler::Apply> Orchestrator::prepare(std::span<const bus::Deli
 void Orchestrator::committed() {
   if (state_->prepared) state_->prepared->settle();
   state_->prepared.reset();
+}
+
+bool Orchestrator::knows(std::string_view definition) const {
+  return state_->core.definitions().current(definition) != nullptr;
 }
 
 Result<std::vector<StartAnswer>> Orchestrator::start(std::span<const StartRequest> requests) {
@@ -268,10 +275,14 @@ Result<Orchestrator::SelfCheck> Orchestrator::State::self_check() {
   std::vector<WorkflowId> absorbers;
   std::vector<store::ActiveDefinition> pinned;
   std::int64_t active = 0;
+  const std::uint64_t missed = core.definitions_missed;
   TRY(core.store.read([&](const store::Transaction& transaction) -> Result<void> {
     TRY_ASSIGN(sleepers, transaction.runs().without_wake_up(kCheckBatchMax));
     TRY_ASSIGN(absorbers, transaction.triggers().without_follow_up(kCheckBatchMax));
-    TRY_ASSIGN(pinned, transaction.runs().active_definitions());
+    pinned.clear();
+    if (missed != misses_explained) {
+      TRY_ASSIGN(pinned, transaction.runs().active_definitions());
+    }
     TRY_ASSIGN(active, transaction.runs().count_active());
     return {};
   }));
@@ -291,6 +302,7 @@ Result<Orchestrator::SelfCheck> Orchestrator::State::self_check() {
     core.log.error("self-check: {} active runs are pinned to workflow '{}' {}, which is not known here; left alone",
                    one.count, one.name, one.version);
   }
+  if (found.without_definition == 0) misses_explained = missed;
 
   if (!sleepers.empty()) {
     std::vector<Timestamp> wake_ups;

@@ -63,6 +63,8 @@ class Orchestrator final : public delivery::Handler {
   [[nodiscard]] Result<Apply> prepare(std::span<const bus::Delivery> batch) override;
   void committed() override;
 
+  /// Whether there is a workflow of that name for new runs; "" is the default one. A start of another is refused.
+  [[nodiscard]] bool knows(std::string_view definition) const;
   /// One durable transaction for all; an answer per request, in order. Requests of one batch may be of one opportunity.
   /// Errors: `unavailable` the disk is nearly full or the store is away: nothing was started.
   [[nodiscard]] Result<std::vector<StartAnswer>> start(std::span<const StartRequest> requests);
@@ -84,7 +86,9 @@ class Orchestrator final : public delivery::Handler {
     std::size_t without_definition = 0;  // active runs whose definition is not known here; reported, left alone
     friend bool operator==(const SelfCheck&, const SelfCheck&) = default;
   };
-  /// Looks for what must not be (invariants 1 and 8), mends it, logs and counts what it found.
+  /// Looks for what must not be (invariants 1 and 8), mends it, logs and counts what it found. For runs without a
+  /// definition it looks the first time, when such a run was met since, and as long as there are some: that means
+  /// reading all active runs.
   [[nodiscard]] Result<SelfCheck> self_check();
 
  private:

@@ -8,20 +8,14 @@
 namespace wfo::api::detail {
 namespace {
 
-constexpr std::size_t kEntriesAtOnce = 64;   // read from the store, each up to an event's size
+constexpr std::size_t kMessagesAtOnce = 64;  // read from the store, each up to an event's size
 constexpr std::size_t kScannedMax = 10'000;  // messages looked at for one answer
 constexpr std::string_view kNext = "X-Next-After";
 constexpr std::string_view kBehind = "X-Ledger-Behind";
 
-struct Search {
-  store::LedgerQuery query;
-  std::size_t limit = kPageDefault;
-};
-
-Result<Search> read_search(const Services& services, const Request& request) {
+Result<store::LedgerQuery> read_query(const Services& services, const Request& request) {
   TRY(allow_parameters(request, {"type", "from", "to", "workflowId", "opportunityId", "after", "limit"}));
-  Search search;
-  auto& query = search.query;
+  store::LedgerQuery query;
   TRY_ASSIGN(query.tenant, read_tenant(request, services.default_tenant));
   query.type = request.query_parameter("type").value_or("");
   TRY_ASSIGN(query.from, read_time(request, "from"));
@@ -35,30 +29,8 @@ Result<Search> read_search(const Services& services, const Request& request) {
   TRY_ASSIGN(query.opportunity, read_opportunity(request, query.tenant));
   TRY_ASSIGN(const auto after, read_count(request, "after"));
   query.after = after.value_or(-1);
-  TRY_ASSIGN(search.limit, read_limit(request));
-  return search;
-}
-
-/// Hands over what matches, in order, until there are `limit` entries or the answer is large enough. Returns where the
-/// next page goes on; nothing: that was all.
-Result<std::optional<store::LedgerIndex>> read_page(store::LedgerStore& ledger, const Search& search,
-                                                    FunctionRef<void(const store::LedgerEntry&)> take) {
-  store::LedgerQuery query = search.query;
-  std::size_t taken = 0;
-  std::size_t bytes = 0;
-  for (;;) {
-    query.limit = std::min(kEntriesAtOnce, search.limit + 1 - taken);  // one more says whether there is a next page
-    TRY_ASSIGN(const auto entries, ledger.search(query));
-    for (const auto& entry : entries) {
-      const bool is_full = taken > 0 && bytes + entry.bytes.size() > kPageBytesMax;
-      if (taken == search.limit || is_full) return std::optional(query.after);
-      take(entry);
-      ++taken;
-      bytes += entry.bytes.size();
-      query.after = entry.index;
-    }
-    if (entries.size() < query.limit) return std::optional<store::LedgerIndex>();
-  }
+  TRY_ASSIGN(query.limit, read_limit(request));
+  return query;
 }
 
 void write_entry(json::Writer& out, const store::LedgerEntry& entry) {
@@ -76,15 +48,15 @@ Result<Headers> ledger_headers(const Services& services) {
 }
 
 Answer events(const Services& services, const Request& request) {
-  TRY_ASSIGN(const Search search, read_search(services, request));
+  TRY_ASSIGN(const auto query, read_query(services, request));
   TRY_ASSIGN(Headers headers, ledger_headers(services));
+  TRY_ASSIGN(const auto page, ledger::search(services.ledger, query));
   std::string body;
   json::Writer out(body);
   out.begin_object().key("entries").begin_array();
-  TRY_ASSIGN(const auto next,
-             read_page(services.ledger, search, [&](const store::LedgerEntry& entry) { write_entry(out, entry); }));
+  for (const auto& entry : page.entries) write_entry(out, entry);
   out.end_array();
-  if (next) out.key("after").number(*next);
+  if (page.next) out.key("after").number(*page.next);
   out.end_object();
   Response response = json_response(200, std::move(body));
   response.headers = std::move(headers);
@@ -92,13 +64,12 @@ Answer events(const Services& services, const Request& request) {
 }
 
 Answer export_lines(const Services& services, const Request& request) {
-  TRY_ASSIGN(const Search search, read_search(services, request));
+  TRY_ASSIGN(const auto query, read_query(services, request));
   TRY_ASSIGN(Headers headers, ledger_headers(services));
+  TRY_ASSIGN(const auto page, ledger::search(services.ledger, query));
   Response response{.status = 200, .content_type = "application/jsonl", .body = {}, .headers = std::move(headers)};
-  TRY_ASSIGN(const auto next, read_page(services.ledger, search, [&](const store::LedgerEntry& entry) {
-               ledger::append_line(response.body, entry, ledger::ExportForm::rows);
-             }));
-  if (next) response.headers.add(std::string(kNext), std::to_string(*next));
+  for (const auto& entry : page.entries) ledger::append_line(response.body, entry);
+  if (page.next) response.headers.add(std::string(kNext), std::to_string(*page.next));
   return response;
 }
 
@@ -129,8 +100,8 @@ Answer quarantine(const Services& services, const Request& request) {
   json::Writer out(body);
   out.begin_object().key("messages").begin_array();
   for (bool is_full = false; !is_full && !is_last;) {
-    TRY_ASSIGN(const auto messages, services.ledger.quarantined(asked, after, kEntriesAtOnce));
-    is_last = messages.size() < kEntriesAtOnce;
+    TRY_ASSIGN(const auto messages, services.ledger.quarantined(asked, after, kMessagesAtOnce));
+    is_last = messages.size() < kMessagesAtOnce;
     for (const auto& message : messages) {
       is_full =
           taken == limit || scanned == kScannedMax || (taken > 0 && body.size() + message.bytes.size() > kPageBytesMax);

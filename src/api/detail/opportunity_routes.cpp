@@ -51,7 +51,10 @@ Answer put_opportunities(const Services& services, const Request& request) {
     TRY_ASSIGN(const auto known, transaction.opportunities().load(tenant, ids));
     stored.clear();
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (!is_newer(known[i], batch[i])) stored.push_back(batch[i]);
+      if (is_newer(known[i], batch[i])) continue;
+      stored.push_back(batch[i]);
+      // Still so that no change that is older yet overtakes it.
+      if (known[i]) stored.back().changed_at = known[i]->changed_at;
     }
     return transaction.opportunities().upsert(stored);
   }));

@@ -4,7 +4,7 @@
 #include "api/detail/routes.h"
 #include "api/detail/run_json.h"
 #include "base/digest.h"
-#include "store/opportunity_codec.h"
+#include "store/opportunity_changes.h"
 
 namespace wfo::api::detail {
 namespace {
@@ -90,17 +90,6 @@ std::uint64_t digest_of(const Start& start) {
   return short_digest(text);
 }
 
-/// Lays the changes over what is known of the opportunity.
-Result<void> change_opportunity(store::OpportunityStore& opportunities, const Start& start) {
-  TRY_ASSIGN(auto known, opportunities.load(start.tenant, {&start.opportunity, 1}));
-  auto opportunity = known.front().value_or(store::Opportunity());
-  opportunity.tenant = start.tenant;
-  opportunity.id = start.opportunity;
-  TRY(store::apply_changes(*start.changes, opportunity));
-  if (!start.external_id.empty()) opportunity.external_id = start.external_id;
-  return opportunities.upsert({&opportunity, 1});
-}
-
 enum class KeyVerdict { fresh, repeated, taken };
 
 /// Notes the key with what was asked under it, and the changes, in one transaction: a request that comes again after a
@@ -117,8 +106,12 @@ Result<KeyVerdict> prepare(const Services& services, const Start& start, const E
       if (seen.front() == store::InboxVerdict::forged) verdict = KeyVerdict::taken;
       if (seen.front() == store::InboxVerdict::repeated) verdict = KeyVerdict::repeated;
     }
-    if (verdict != KeyVerdict::fresh || !start.changes) return {};
-    return change_opportunity(transaction.opportunities(), start);
+    // What will be refused changes nothing; but its key is noted, as that of every request.
+    if (verdict != KeyVerdict::fresh || !start.changes || !services.orchestrator.knows(start.definition)) return {};
+    // Where a source dates a change of its own later, these are outdated, and the run starts all the same.
+    TRY(store::change_opportunity(transaction.opportunities(), start.tenant, start.opportunity, start.external_id,
+                                  *start.changes, services.clock.now()));
+    return {};
   }));
   return verdict;
 }

@@ -17,6 +17,21 @@ class OpportunityRoutes : public Installation {
   Response show(std::string_view id, Headers headers = {}) {
     return get(fmt::format("{}/{}", kOpportunities, percent_encode(id)), std::move(headers));
   }
+  /// A-1 as a file of that day has it.
+  Response import_as_of(std::string_view day) {
+    return post(kOpportunities,
+                fmt::format(R"({{"opportunities":[{{"externalId":"A-1","amount":1,"asOf":"{}"}}]}})", day));
+  }
+  /// A-1 as an event of that moment changes it.
+  void change(std::string_view at, std::string_view changes) {
+    const auto event =
+        post("/api/v1/events",
+             fmt::format(R"({{"id":"{}","type":"integration.opportunity.updated","version":"1.0.0","timestamp":"{}",)"
+                         R"("tenantId":"{}","source":"crm","data":{{"opportunityId":"A-1","changes":{}}}}})",
+                         Uuid::v5(kTenant.value(), at).to_string(), at, kTenant.to_string(), changes));
+    EXPECT_EQ(event.status, 202) << event.body;
+    settle();
+  }
   /// Closed ones, with enough of both ends for a model.
   void close_deals(int count) {
     std::string all;
@@ -52,23 +67,34 @@ TEST_F(OpportunityRoutes, PutWhatIsToldInThePlaceOfWhatWasKnown) {
 }
 
 TEST_F(OpportunityRoutes, LetChangesThatCameAfterTheDayOfAnImportStand) {
-  const auto import_as_of = [&](std::string_view day) {
-    return post(kOpportunities,
-                fmt::format(R"({{"opportunities":[{{"externalId":"A-1","amount":1,"asOf":"{}"}}]}})", day));
-  };
   import_as_of("2026-02-28");
-  const auto event = post(
-      "/api/v1/events",
-      fmt::format(
-          R"({{"id":"01890a5d-ac96-774b-bcce-b302099a9001","type":"integration.opportunity.updated","version":"1.0.0",)"
-          R"("timestamp":"2026-03-01T09:30:00Z","tenantId":"{}","source":"crm",)"
-          R"("data":{{"opportunityId":"A-1","changes":{{"amount":777}}}}}})",
-          kTenant.to_string()));
-  ASSERT_EQ(event.status, 202) << event.body;
-  settle();
+  change("2026-03-01T09:30:00Z", R"({"amount":777})");
   EXPECT_EQ(text_at(import_as_of("2026-02-28"), "kept"), "1");
   EXPECT_EQ(text_at(show("A-1"), "fields.amount"), "777");
   EXPECT_EQ(text_at(import_as_of("2026-03-02"), "stored"), "1");
+  EXPECT_EQ(text_at(show("A-1"), "fields.amount"), "1");
+  change("2026-02-28T09:30:00Z", R"({"amount":555})");
+  EXPECT_EQ(text_at(show("A-1"), "fields.amount"), "1") << "an event from before the last change came late";
+}
+
+TEST_F(OpportunityRoutes, LetChangesThatCameWithAStartStandOverOlderOnes) {
+  EXPECT_EQ(post("/api/v1/workflows", R"({"opportunityId":"A-1","changes":{"amount":5000}})").status, 202);
+  settle();
+  change("2020-01-01T00:00:00Z", R"({"amount":1})");
+  EXPECT_EQ(text_at(import_as_of("2020-01-01"), "kept"), "1");
+  EXPECT_EQ(text_at(show("A-1"), "fields.amount"), "5000");
+}
+
+TEST_F(OpportunityRoutes, KeepTheIdByWhichAnOpportunityIsKnown) {
+  change("2026-03-01T09:30:00Z", R"({"amount":1,"externalId":"ZZZ"})");
+  EXPECT_EQ(text_at(show("A-1"), "fields.externalId"), "A-1");
+}
+
+TEST_F(OpportunityRoutes, StayAsTheyAreWhereTheStartIsRefused) {
+  import_as_of("2026-02-28");
+  const auto refused =
+      post("/api/v1/workflows", R"({"opportunityId":"A-1","definition":"nobody's","changes":{"amount":5000}})");
+  EXPECT_EQ(refused.status, 422) << refused.body;
   EXPECT_EQ(text_at(show("A-1"), "fields.amount"), "1");
 }
 

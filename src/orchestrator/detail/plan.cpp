@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "events/types.h"
+#include "store/opportunity_changes.h"
 
 namespace wfo::orchestrator {
 
@@ -143,6 +144,14 @@ Result<void> Plan::read(const Misses& misses, std::vector<std::optional<store::S
   return {};
 }
 
+bool Plan::is_foreign(const RunWork& work, const workflow::Run& run) const {
+  for (std::uint32_t at = work.first; at != Prompt::kNone; at = prompts_[at].next) {
+    const auto& event = prompts_[at].event;
+    if (!event || event->tenant() == run.tenant) return false;
+  }
+  return true;
+}
+
 // Ends: an answer is refused once at most, and each further visit is due to one more refused answer.
 Result<void> Plan::decide_misses(Misses misses, std::span<std::optional<store::StoredRun>> runs) {
   std::vector<std::optional<store::StoredRun>> loaded;
@@ -161,6 +170,15 @@ Result<void> Plan::decide_misses(Misses misses, std::span<std::optional<store::S
       if (definitions_.pinned(run->run) == nullptr) {
         TRY(reload_definitions());
         if (definitions_.pinned(run->run) == nullptr) {
+          ++core_.definitions_missed;
+          // Whoever asks about another tenant's run learns nothing of it, its definition included.
+          if (is_foreign(work, run->run)) {
+            work.absent = true;
+            for (std::uint32_t at = work.first; at != Prompt::kNone; at = prompts_[at].next) {
+              tally_.add(Reason::foreign_tenant);
+            }
+            continue;
+          }
           // An answer is set aside, to be handed in again when the definition is there; a wake-up can wait.
           if (prompts_[work.first].kind != Prompt::Kind::wake_up) return no_definition(run->run);
           work.absent = true;
@@ -365,7 +383,8 @@ Result<void> Plan::write_changes(store::Transaction& transaction, const TriggerW
   const TriggerEvent& wanted = trigger.wanted;
   if (!wanted.changes) return {};
   TRY_ASSIGN(const bool written,
-             store_changes(transaction.opportunities(), wanted.request, *wanted.changes, wanted.changed_at));
+             store::change_opportunity(transaction.opportunities(), wanted.request.tenant, wanted.request.opportunity,
+                                       wanted.request.external_id, *wanted.changes, wanted.changed_at));
   if (!written) applied_.add(Reason::outdated_change);
   return {};
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,6 +52,7 @@ struct Core {
   RunCache cache;
   Numbers numbers;
   WakeUps wake_ups;
+  std::atomic<std::uint64_t> definitions_missed{1};  // runs met whose definition is not known; 1: nobody has looked yet
 
  private:
   mutable std::mutex mutex_;  // guards definitions_
@@ -124,6 +126,8 @@ class Plan {
   using Misses = std::vector<std::size_t>;
 
   Result<bool> decide(RunWork& work, store::StoredRun base, bool cached);
+  /// Whether all that is said to the run comes from other tenants.
+  bool is_foreign(const RunWork& work, const workflow::Run& run) const;
   Result<void> decide_misses(Misses misses, std::span<std::optional<store::StoredRun>> runs);
   Result<void> read(const Misses& misses, std::vector<std::optional<store::StoredRun>>& runs, bool with_triggers);
   Result<void> reload_definitions();

@@ -62,21 +62,4 @@ Result<std::optional<TriggerEvent>> read_trigger(const events::Event& event) {
   return std::optional(std::move(out));
 }
 
-Result<bool> store_changes(store::OpportunityStore& opportunities, const StartRequest& request, json::Value changes,
-                           Timestamp changed_at) {
-  TRY_ASSIGN(auto rows, opportunities.load(request.tenant, {&request.opportunity, 1}));
-  store::Opportunity opportunity;
-  if (rows.front()) {
-    opportunity = *std::move(rows.front());
-    if (opportunity.changed_at && changed_at < *opportunity.changed_at) return false;
-  }
-  opportunity.tenant = request.tenant;
-  opportunity.id = request.opportunity;
-  if (opportunity.external_id.empty()) opportunity.external_id = request.external_id;
-  TRY(store::apply_changes(changes, opportunity));
-  opportunity.changed_at = changed_at;
-  TRY(opportunities.upsert({&opportunity, 1}));
-  return true;
-}
-
 }  // namespace wfo::orchestrator

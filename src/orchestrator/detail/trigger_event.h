@@ -21,8 +21,4 @@ struct TriggerEvent {
 /// what the field can hold; names the member.
 [[nodiscard]] Result<std::optional<TriggerEvent>> read_trigger(const events::Event& event);
 
-/// Lays `changes` over what is stored of the opportunity, unless that is newer; then false. Errors: as the store.
-[[nodiscard]] Result<bool> store_changes(store::OpportunityStore& opportunities, const StartRequest& request,
-                                         json::Value changes, Timestamp changed_at);
-
 }  // namespace wfo::orchestrator
