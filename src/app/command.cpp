@@ -5,46 +5,10 @@
 #include <csignal>
 #include <cstdio>
 
-#include "api/http_client.h"
-#include "app/runtime.h"
 #include "app/terminal.h"
 #include "store/sqlite/data_directory.h"
 
 namespace wfo::app {
-namespace {
-
-/// Asks the process that serves the data directory.
-class SocketGateway final : public Gateway {
- public:
-  explicit SocketGateway(const std::filesystem::path& socket) : client_({.socket_path = socket}) {}
-  Result<api::Response> ask(api::Method method, std::string_view target, std::string_view body,
-                            const api::Headers& headers) override {
-    return client_.request(method, target, body, headers);
-  }
-
- private:
-  api::LocalClient client_;
-};
-
-/// Nobody serves it: this process does, for as long as the command lasts.
-class OwnGateway final : public Gateway {
- public:
-  explicit OwnGateway(std::unique_ptr<Runtime> runtime) : runtime_(std::move(runtime)) {}
-  ~OwnGateway() override { runtime_->stop(); }
-  Result<api::Response> ask(api::Method method, std::string_view target, std::string_view body,
-                            const api::Headers& headers) override {
-    api::Request request{
-        .method = method, .target = std::string(target), .headers = headers, .body = std::string(body)};
-    if (!body.empty() && !headers.find("Content-Type")) request.headers.add("Content-Type", std::string(api::kJson));
-    request.over_local_socket = true;
-    return runtime_->router().handle(request);
-  }
-
- private:
-  std::unique_ptr<Runtime> runtime_;
-};
-
-}  // namespace
 
 int exit_code(const Error& error) {
   switch (error.code) {
@@ -123,15 +87,7 @@ Result<Gateway*> Command::gateway(bool makes_installation) {
     return fail(ErrorCode::not_found, "there is no installation in '{}'; `wfo analyze` and `wfo serve` make one",
                 config->data_dir.string());
   }
-  auto runtime = Runtime::open(*config, logger(), {});
-  if (runtime) {
-    (*runtime)->start();
-    gateway_ = std::make_unique<OwnGateway>(*std::move(runtime));
-  } else if (runtime.error().code == ErrorCode::conflict && is_served(*config)) {
-    gateway_ = std::make_unique<SocketGateway>(socket_path(*config));
-  } else {
-    return std::unexpected(std::move(runtime).error());
-  }
+  TRY_ASSIGN(gateway_, open_gateway(*config, logger()));
   return gateway_.get();
 }
 

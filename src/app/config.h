@@ -26,7 +26,7 @@ struct Config {
   TenantId tenant = *TenantId::parse("00000000-0000-4000-8000-000000000001");  // where a request names none
   LogLevel log_level = LogLevel::info;
   std::vector<std::string> roles = all_roles();
-  milliseconds shutdown_grace{8'000};  // for requests in hand
+  milliseconds shutdown_grace{5'000};  // for requests in hand
   milliseconds self_check_interval{60'000};
 
   api::HttpConfig http;

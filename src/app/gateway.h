@@ -1,10 +1,12 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "api/http.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/result.h"
 
 namespace wfo::app {
@@ -33,11 +35,15 @@ class Gateway {
   }
 };
 
+struct Config;
+
+/// The process that holds the data directory, through its local socket; or this one, which then answers others there
+/// too, while the gateway lives. When the process that was asked ends, the next one is found; a request whose answer
+/// was lost is sent again where that can do no harm. `config` and `log` outlive it. Errors: `conflict` another process
+/// holds the directory and does not answer; `unavailable` it cannot be used.
+[[nodiscard]] Result<std::unique_ptr<Gateway>> open_gateway(const Config& config, Logger& log);
+
 /// A member of an answer as text: a string's characters, any other token as it stands, "" for null or nothing.
-[[nodiscard]] inline std::string text_at(json::Value value, std::string_view key) {
-  const auto found = value.find(key);
-  if (!found || found->kind() == json::Kind::null) return "";
-  return found->string().value_or(std::string(found->raw()));
-}
+[[nodiscard]] std::string text_at(json::Value value, std::string_view key);
 
 }  // namespace wfo::app

@@ -1,6 +1,7 @@
 #include "app/runtime.h"
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <thread>
 
@@ -24,7 +25,7 @@
 namespace wfo::app {
 namespace {
 
-constexpr milliseconds kLedgerWaitMax{5'000};  // of a request for what is in the ledger
+constexpr milliseconds kLedgerWaitMax{2'000};  // of a request for what is in the ledger
 
 Result<std::optional<analysis::ConfigFile>> read_config_file(const std::filesystem::path& file) {
   if (file.empty()) return std::nullopt;
@@ -117,6 +118,8 @@ struct Runtime::State {
   std::unique_ptr<delivery::EventIntake> intake;
   std::unique_ptr<delivery::Retention> retention;
   std::vector<RunningRole> roles;
+  std::atomic<int> waiting_for_ledger{0};
+  std::stop_source stopping;
   api::Router router;
   std::vector<std::jthread> threads;
 
@@ -196,9 +199,20 @@ struct Runtime::State {
   /// None where the role `logging` is off: there is nobody to wait for.
   std::function<Result<bool>()> ledger_catches_up() {
     if (!has_role(events::kLoggingRole)) return nullptr;
-    return [progress = ledger::LedgerProgress(*ledger, *store, config.ledger_bindings, waiter)] {
-      return progress.catch_up(kLedgerWaitMax);
+    // A ledger that does not proceed must not take the threads of all requests: few wait for it at once, and none while
+    // it is in trouble.
+    const int waiting_max = std::max(1, config.http.threads - 2);
+    return [this, waiting_max, progress = ledger::LedgerProgress(*ledger, *store, config.ledger_bindings, waiter)] {
+      const bool waits = ++waiting_for_ledger <= waiting_max && ledger_trouble().empty();
+      auto caught_up = progress.catch_up(waits ? kLedgerWaitMax : milliseconds(0), stopping.get_token());
+      --waiting_for_ledger;
+      return caught_up;
     };
+  }
+
+  [[nodiscard]] std::string ledger_trouble() const {
+    const auto role = std::ranges::find(roles, ledger::kQueue, [](const auto& one) { return one.loop->queue(); });
+    return role == roles.end() ? "the role is not here" : role->loop->trouble();
   }
 
   [[nodiscard]] std::vector<std::string> not_ready() const {
@@ -256,7 +270,10 @@ void Runtime::start() {
   add_thread("retention", [&s](std::stop_token stop) { s.retention->run(stop); });
 }
 
+void Runtime::stop_waiting() { state_->stopping.request_stop(); }
+
 void Runtime::stop() {
+  stop_waiting();
   for (auto& thread : state_->threads) thread.request_stop();
   state_->threads.clear();  // joins
 }

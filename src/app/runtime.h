@@ -46,6 +46,8 @@ class Runtime {
 
   /// Lets the configured roles work, each on a thread of its own.
   void start();
+  /// Requests that wait for the ledger are answered at once from now on; for a server that is about to stop.
+  void stop_waiting();
   /// No new messages; what is in hand is finished or released; then the threads end. Again: nothing.
   void stop();
 

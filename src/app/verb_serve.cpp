@@ -47,6 +47,7 @@ Result<int> serve(Command& command) {
   signals.wait();
   log.info("stopping; a second signal ends the process at once");
   signals.end_on_next();
+  runtime->stop_waiting();
   server->stop(config->shutdown_grace);
   runtime->stop();
   log.info("stopped");

@@ -23,14 +23,14 @@ Result<bool> lacks_nothing(store::LogReader& log_reader, const store::TypeFilter
 }  // namespace
 
 // The position alone does not tell: entries that do not concern the ledger are passed without moving it.
-Result<bool> LedgerProgress::catch_up(milliseconds limit) const {
+Result<bool> LedgerProgress::catch_up(milliseconds limit, std::stop_token stop) const {
   const bus::TopicFilter filter(bindings_);
   const store::Sequence last = log_reader_.last();
   for (milliseconds waited{0};; waited += kPause) {
     TRY_ASSIGN(const store::Sequence position, ledger_.position(kQueue));
     TRY_ASSIGN(const bool has_all, lacks_nothing(log_reader_, filter, position, last));
     if (has_all) return true;
-    if (waited >= limit || !waiter_.wait(kPause, {})) return false;
+    if (waited >= limit || !waiter_.wait(kPause, stop)) return false;
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,8 @@ class LedgerProgress {
       : ledger_(ledger), log_reader_(log_reader), bindings_(std::move(bindings)), waiter_(waiter) {}
 
   /// Waits until every event that the ledger is to record, and that was committed when this was called, is durable in
-  /// it; for `limit` at most. False: it still lacks some. Errors: as the stores.
-  [[nodiscard]] Result<bool> catch_up(milliseconds limit) const;
+  /// it; for about `limit` at most, or until `stop`. False: it still lacks some. Errors: as the stores.
+  [[nodiscard]] Result<bool> catch_up(milliseconds limit, std::stop_token stop = {}) const;
 
  private:
   store::LedgerStore& ledger_;

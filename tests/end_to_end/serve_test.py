@@ -127,6 +127,21 @@ class Serve(unittest.TestCase):
             # Killed: its socket file is left behind, and in nobody's way.
             self.assertEqual(len(run_json("workflows", "list", "--data-dir", data, "--limit", 100)["workflows"]), 40)
 
+    def test_verbs_that_run_at_once_share_the_directory(self):
+        with temporary_folder() as folder:
+            data, file = folder / "data", folder / "pipeline.csv"
+            write_pipeline(file, 400)
+            with Process("analyze", file, "--data-dir", data, "--quiet") as analysis:
+                eventually((data / "wfo.db").exists, "an installation")
+                while analysis.alive():
+                    run("workflows", "list", "--limit", 1, "--data-dir", data)
+                self.assertEqual(analysis.wait(), 0, "".join(analysis.errors))
+            for _ in range(5):
+                searches = [Process("audit", "search", "--limit", 1, "--data-dir", data) for _ in range(4)]
+                for search in searches:
+                    with search:
+                        self.assertEqual(search.wait(), 0, "".join(search.errors))
+
     def test_sigterm_and_sigint_stop_it_within_ten_seconds_with_nothing_lost(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(signal=number), temporary_folder() as folder:

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <string>
@@ -43,7 +44,7 @@ std::string holder(int lock) {
   std::array<char, 32> text{};
   const auto length = ::pread(lock, text.data(), text.size(), 0);
   std::string id(text.data(), static_cast<std::size_t>(length > 0 ? length : 0));
-  id.erase(id.find_last_not_of('\n') + 1);
+  id.erase(std::min(id.find('\n'), id.size()));  // behind it may be the rest of a longer one
   return id.empty() ? "?" : id;
 }
 
@@ -61,7 +62,9 @@ Result<DataDirectory> DataDirectory::open(const std::filesystem::path& path) {
     return fail(ErrorCode::conflict, "data directory: {} is in use by process {}", path.string(), holder(lock));
   }
   const std::string id = fmt::format("{}\n", ::getpid());
-  if (::ftruncate(lock, 0) != 0 || ::pwrite(lock, id.data(), id.size(), 0) != static_cast<ssize_t>(id.size())) {
+  // Written before it is cut to its length: whoever is refused meanwhile finds an id, not an empty file.
+  const auto size = static_cast<ssize_t>(id.size());
+  if (::pwrite(lock, id.data(), id.size(), 0) != size || ::ftruncate(lock, size) != 0) {
     return cannot("write", file, errno);
   }
   return directory;
