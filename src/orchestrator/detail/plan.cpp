@@ -255,7 +255,11 @@ Result<void> Plan::redo(store::Transaction& transaction, RunWork& work) {
       return {};
     }
     const Definition* definition = definitions_.pinned(runs.front()->run);
-    if (definition == nullptr) return no_definition(runs.front()->run);
+    if (definition == nullptr) {
+      if (!is_foreign(work, runs.front()->run)) return no_definition(runs.front()->run);
+      applied_.add(Reason::foreign_tenant);
+      return {};
+    }
     Decided decided;
     TRY_ASSIGN(const auto turnout,
                core_.decider.decide(prompts_, work.first, *std::move(runs.front()), false, *definition, now_, decided));

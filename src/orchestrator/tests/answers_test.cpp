@@ -276,6 +276,14 @@ TEST_F(Answers, OfARunWhoseDefinitionNobodyHasAreSetAside) {
   EXPECT_THAT(delivered.error().message, HasSubstr("9.9.9"));
   World::must(world_->deliver({answer}));
 
+  // Another tenant's answer is foreign before all else: it must not learn that there is such a run.
+  const auto foreign =
+      world_->event(events::kForecastCompleted, kOther,
+                    fmt::format(R"({{"workflowId":"{}","forecastId":"f","revenueForecast":1,"confidence":1}})",
+                                stranger.id.to_string()));
+  World::must(world_->deliver({foreign}));
+  EXPECT_EQ(world_->ignored("foreign_tenant"), 1);
+
   world_->clock.advance(24h);
   EXPECT_EQ(World::must(world_->orchestrator->wake_due(1)), 1U);  // the stranger does not stand in the way
   EXPECT_EQ(World::must(world_->orchestrator->wake_due(1)), 0U);
