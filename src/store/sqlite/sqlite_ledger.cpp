@@ -23,6 +23,7 @@ constexpr int kIndexBits = 40;
 constexpr int kBlockBits = 10;
 constexpr std::int64_t kTenantsMax = std::int64_t{1} << (62 - kIndexBits);
 constexpr std::size_t kKnownTenantsMax = 65'536;  // kept in memory by who appends
+constexpr std::size_t kKnownTypesMax = 4'096;
 
 std::int64_t first_entry(std::int64_t tenant) { return tenant << kIndexBits; }
 std::int64_t type_bit(std::int64_t type) { return static_cast<std::int64_t>(std::uint64_t{1} << (type & 63)); }
@@ -217,6 +218,7 @@ class Appender {
   /// Between two transactions: keeps the memory bounded.
   void tidy() {
     if (tenants_.size() > kKnownTenantsMax) tenants_.clear();
+    if (types_.size() > kKnownTypesMax) types_.clear();
   }
 };
 

@@ -4,6 +4,11 @@
 #include "store/text.h"
 
 namespace wfo::store::sqlite {
+namespace {
+
+constexpr std::size_t kKnownTypesMax = 4'096;  // in memory; who posts events chooses how many types there are
+
+}  // namespace
 
 Result<std::int64_t> LogTable::type_id(const std::string& type) {
   if (const auto known = types_.find(type); known != types_.end()) return known->second;
@@ -14,6 +19,7 @@ Result<std::int64_t> LogTable::type_id(const std::string& type) {
   INVARIANT(row);
   const auto id = find->integer(0);
   find->reset();
+  if (types_.size() >= kKnownTypesMax) types_.clear();
   types_.emplace(type, id);
   return id;
 }
@@ -25,6 +31,7 @@ Result<std::string_view> LogTable::type_name(std::int64_t id) {
   if (!row) return fail(ErrorCode::corruption, "log: event type {} is not in the table event_types", id);
   std::string name = find->text(0);
   find->reset();
+  if (type_names_.size() >= kKnownTypesMax) type_names_.clear();
   return type_names_.emplace(id, std::move(name)).first->second;
 }
 
