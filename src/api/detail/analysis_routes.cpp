@@ -10,14 +10,6 @@ namespace {
 constexpr std::size_t kAnalysesMax = 1000;  // of one request
 constexpr std::string_view kTriggerType = "analyze";
 
-Result<json::Value> need_array(json::Value body, std::string_view name) {
-  const auto member = body.find(name);
-  if (!member || !member->is_array() || member->size() < 1 || member->size() > kAnalysesMax) {
-    return fail(ErrorCode::invalid_argument, "member '{}' of the body must be an array of 1..{}", name, kAnalysesMax);
-  }
-  return *member;
-}
-
 Result<EventId> need_trigger(std::optional<json::Value> value) {
   const auto id = value ? value->uuid() : std::nullopt;
   if (!id)
@@ -29,7 +21,7 @@ Answer start(const Services& services, const Request& request) {
   TRY(allow_parameters(request, {}));
   TRY_ASSIGN(const TenantId tenant, read_tenant(request, services.default_tenant));
   TRY_ASSIGN(const auto body, read_object(request, {"analyses"}));
-  TRY_ASSIGN(const json::Value analyses, need_array(body.root(), "analyses"));
+  TRY_ASSIGN(const json::Value analyses, need_array(body.root(), "analyses", kAnalysesMax));
   std::vector<orchestrator::StartRequest> wishes;
   wishes.reserve(analyses.size());
   for (const json::Value analysis : analyses.elements()) {
@@ -84,7 +76,7 @@ Answer states(const Services& services, const Request& request) {
   TRY(allow_parameters(request, {}));
   TRY_ASSIGN(const TenantId tenant, read_tenant(request, services.default_tenant));
   TRY_ASSIGN(const auto body, read_object(request, {"triggers"}));
-  TRY_ASSIGN(const json::Value ids, need_array(body.root(), "triggers"));
+  TRY_ASSIGN(const json::Value ids, need_array(body.root(), "triggers", kAnalysesMax));
   std::string text;
   TRY(services.store.read([&](const store::Transaction& transaction) -> Result<void> {
     text.clear();

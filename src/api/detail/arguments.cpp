@@ -163,4 +163,15 @@ Result<std::string> need_text(json::Value object, std::string_view name, std::si
   return *std::move(text);
 }
 
+Result<json::Value> need_array(json::Value object, std::string_view name, std::size_t count_max) {
+  const auto member = object.find(name);
+  if (!member || !member->is_array() || member->size() < 1 || member->size() > count_max) {
+    return fail(
+        ErrorCode::invalid_argument, "member '{}' of the body is {}; allowed: an array of 1..{}", name,
+        member ? fmt::format("of kind {} with {} elements", json::name(member->kind()), member->size()) : "missing",
+        count_max);
+  }
+  return *member;
+}
+
 }  // namespace wfo::api::detail

@@ -68,4 +68,7 @@ template <class T>
 /// The same for a member that must be there.
 [[nodiscard]] Result<std::string> need_text(json::Value object, std::string_view name, std::size_t length_max);
 
+/// The array in member `name`, of 1 to `count_max` elements.
+[[nodiscard]] Result<json::Value> need_array(json::Value object, std::string_view name, std::size_t count_max);
+
 }  // namespace wfo::api::detail

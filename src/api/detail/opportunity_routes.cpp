@@ -8,17 +8,6 @@ namespace {
 
 constexpr std::size_t kOpportunitiesMax = 1000;  // of one request
 
-Result<json::Value> need_array(json::Value body, std::string_view name) {
-  const auto member = body.find(name);
-  if (!member || !member->is_array() || member->size() < 1 || member->size() > kOpportunitiesMax) {
-    return fail(
-        ErrorCode::invalid_argument, "member '{}' of the body is {}; allowed: an array of 1..{}", name,
-        member ? fmt::format("of kind {} with {} elements", json::name(member->kind()), member->size()) : "missing",
-        kOpportunitiesMax);
-  }
-  return *member;
-}
-
 /// Whether `known` was changed after the day at which `told` stands: then it is the newer of the two.
 bool is_newer(const std::optional<store::Opportunity>& known, const store::Opportunity& told) {
   return known && known->changed_at && told.as_of &&
@@ -30,7 +19,7 @@ Answer put_opportunities(const Services& services, const Request& request) {
   TRY(allow_parameters(request, {}));
   TRY_ASSIGN(const TenantId tenant, read_tenant(request, services.default_tenant));
   TRY_ASSIGN(const auto body, read_object(request, {"opportunities"}));
-  TRY_ASSIGN(const json::Value elements, need_array(body.root(), "opportunities"));
+  TRY_ASSIGN(const json::Value elements, need_array(body.root(), "opportunities", kOpportunitiesMax));
   TRY(services.store.admission());
   std::vector<store::Opportunity> batch;
   batch.reserve(elements.size());
