@@ -49,11 +49,15 @@ LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in 
 
 # Libraries that only these modules know, longest prefix first; tests may use them all (docs/dependencies.md).
 LIBRARIES = {
+    "amqp": ["bus/rabbitmq"],
     "boost/json": [],
     "boost/": ["api", "app"],
     "CLI/": ["app"],
+    "libpq": ["store/postgres"],
     "openssl/": ["base"],
+    "postgresql/": ["store/postgres"],
     "prometheus/": ["base"],
+    "rabbitmq-c/": ["bus/rabbitmq"],
     "spdlog/": ["base"],
     "sqlite3": ["store/sqlite"],
     "yaml-cpp/": ["workflow", "analysis", "app"],

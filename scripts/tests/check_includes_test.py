@@ -100,6 +100,10 @@ class Includes(unittest.TestCase):
     def test_a_library_is_known_to_its_modules_only(self):
         self.assert_allowed("src/store/sqlite/file.h", "#include <sqlite3.h>")
         self.assert_refused("src/ledger/file.h", "#include <sqlite3.h>", "sqlite3 is for store/sqlite only")
+        self.assert_allowed("src/store/postgres/connection.h", "#include <libpq-fe.h>")
+        self.assert_refused("src/app/serve.h", "#include <libpq-fe.h>", "libpq is for store/postgres only")
+        self.assert_allowed("src/bus/rabbitmq/connection.h", "#include <amqp_tcp_socket.h>")
+        self.assert_refused("src/app/serve.h", "#include <amqp.h>", "amqp is for bus/rabbitmq only")
         self.assert_refused("src/api/json.h", "#include <boost/json.hpp>", "boost/json is for tests only")
         self.assert_allowed("src/base/tests/json_test.cpp", "#include <boost/json.hpp>")
 
