@@ -148,7 +148,7 @@ void append_to_ledger(benchmark::State& state) {
     const test::TemporaryDirectory folder;
     store::sqlite::SqliteLedgerConfig config;
     config.directory = folder.path();
-    const auto ledger = store::sqlite::SqliteLedger::open(config, Logger::silent(), metrics).value();
+    const auto ledger = store::sqlite::SqliteLedger::open(config, clock, Logger::silent(), metrics).value();
     ledger::LedgerSink sink(*ledger, nullptr, clock, Logger::silent(), metrics);
     delivery::ConsumerLoop loop(std::make_unique<ReadyConsumer>(all), sink, {}, clock, waiter, Logger::silent(),
                                 metrics);

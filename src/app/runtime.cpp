@@ -132,7 +132,7 @@ struct Runtime::State {
     config.store.directory = directory->path();
     config.ledger.directory = directory->path();
     TRY_ASSIGN(store, store::sqlite::SqliteStore::open(config.store, *contracts, clock, log, metrics));
-    TRY_ASSIGN(ledger, store::sqlite::SqliteLedger::open(config.ledger, log, metrics));
+    TRY_ASSIGN(ledger, store::sqlite::SqliteLedger::open(config.ledger, clock, log, metrics));
     bus = std::make_unique<bus::EmbeddedBus>(*store, *store);
     return {};
   }

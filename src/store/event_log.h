@@ -30,7 +30,7 @@ class EventLog {
   /// Appends in this order. An `Event` exists only if it was checked against its contract.
   [[nodiscard]] virtual Result<void> append(std::span<const events::EventPtr> batch) = 0;
   /// Deletes at most `count_max` entries with sequence <= `through` that were committed before `before`, oldest
-  /// first. Returns how many.
+  /// first, and none that awaits publication (`Outbox`) nor any behind it. Returns how many.
   [[nodiscard]] virtual Result<std::size_t> trim(Sequence through, Timestamp before, std::size_t count_max) = 0;
 };
 

@@ -12,6 +12,7 @@
 #include "base/uuid.h"
 #include "events/event.h"
 #include "store/event_log.h"
+#include "store/lease_store.h"
 
 namespace wfo::store {
 
@@ -70,12 +71,21 @@ class LedgerStore {
  public:
   virtual ~LedgerStore() = default;
 
+  /// The right to append, which one process of an installation has at a time: as `LeaseStore::acquire`, in the ledger's
+  /// own database.
+  [[nodiscard]] virtual Result<std::optional<Lease>> acquire(std::string_view holder, milliseconds length) = 0;
+  /// Gives it back; one that was taken over stays as it is.
+  [[nodiscard]] virtual Result<void> release(Epoch epoch) = 0;
+
   /// One durable transaction: appends the records in order, quarantines, and moves `consumer` to `position`.
-  /// One outcome per record. What is no text (`store/text.h`) in a reason is replaced by U+FFFD.
-  /// Errors: `unavailable` the disk is full or failing, try again; `corruption`; then nothing is written.
+  /// One outcome per record. What is no text (`store/text.h`) in a reason is replaced by U+FFFD. `epoch`: of the right
+  /// to append; nothing where no other process can be.
+  /// Errors: `unavailable` the disk is full or failing, or the database away, try again; `conflict` the right was taken
+  /// over since `epoch`; `corruption`; then nothing is written.
   [[nodiscard]] virtual Result<std::vector<LedgerOutcome>> append(std::span<const LedgerRecord> records,
                                                                   std::span<const QuarantinedMessage> unreadable,
-                                                                  std::string_view consumer, Sequence position) = 0;
+                                                                  std::string_view consumer, Sequence position,
+                                                                  std::optional<Epoch> epoch = std::nullopt) = 0;
   [[nodiscard]] virtual Result<Sequence> position(std::string_view consumer) = 0;
 
   /// How many entries a tenant's ledger has.

@@ -6,7 +6,9 @@
 #include "store/definition_store.h"
 #include "store/event_log.h"
 #include "store/inbox.h"
+#include "store/lease_store.h"
 #include "store/opportunity_store.h"
+#include "store/outbox.h"
 #include "store/run_store.h"
 #include "store/trigger_store.h"
 
@@ -25,12 +27,16 @@ class Transaction {
   [[nodiscard]] virtual OpportunityStore& opportunities() = 0;
   [[nodiscard]] virtual DefinitionStore& definitions() = 0;
   [[nodiscard]] virtual Positions& positions() = 0;
+  [[nodiscard]] virtual Outbox& outbox() = 0;
+  [[nodiscard]] virtual LeaseStore& leases() = 0;
   [[nodiscard]] virtual const RunStore& runs() const = 0;
   [[nodiscard]] virtual const TriggerStore& triggers() const = 0;
   [[nodiscard]] virtual const DeadLetterStore& dead_letters() const = 0;
   [[nodiscard]] virtual const OpportunityStore& opportunities() const = 0;
   [[nodiscard]] virtual const DefinitionStore& definitions() const = 0;
   [[nodiscard]] virtual const Positions& positions() const = 0;
+  [[nodiscard]] virtual const Outbox& outbox() const = 0;
+  [[nodiscard]] virtual const LeaseStore& leases() const = 0;
 };
 
 /// The durable state of all roles but the ledger's. Any thread.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,16 +36,37 @@ struct Trigger {
   friend bool operator==(const Trigger&, const Trigger&) = default;
 };
 
+struct TriggerKey {
+  TenantId tenant;
+  EventId id;
+  friend auto operator<=>(const TriggerKey&, const TriggerKey&) = default;
+};
+
 /// Every trigger that was acknowledged, with its outcome (invariant 1).
 class TriggerStore {
  public:
   virtual ~TriggerStore() = default;
-  [[nodiscard]] virtual Result<std::optional<Trigger>> find(const TenantId& tenant, const EventId& id) const = 0;
-  /// False, and nothing is written, if the trigger is known. Errors: `invalid_argument` a text that `check_text`
-  /// refuses.
-  [[nodiscard]] virtual Result<bool> insert(const Trigger& trigger) = 0;
-  /// Triggers that `workflow` absorbed and that have no follow-up yet, oldest first.
-  [[nodiscard]] virtual Result<std::vector<Trigger>> absorbed_by(const WorkflowId& workflow) const = 0;
+  /// One place per key, in order.
+  [[nodiscard]] virtual Result<std::vector<std::optional<Trigger>>> find(std::span<const TriggerKey> keys) const = 0;
+  /// One place per trigger, in order: false, and it is not written, if it is known. Errors: `invalid_argument` a text
+  /// that `check_text` refuses; then nothing is written.
+  [[nodiscard]] virtual Result<std::vector<bool>> insert(std::span<const Trigger> triggers) = 0;
+  /// Triggers that these runs absorbed and that have no follow-up yet; of each run the oldest first.
+  [[nodiscard]] virtual Result<std::vector<Trigger>> absorbed_by(std::span<const WorkflowId> workflows) const = 0;
+
+  /// The same for one.
+  [[nodiscard]] Result<std::optional<Trigger>> find(const TenantId& tenant, const EventId& id) const {
+    const TriggerKey key{tenant, id};
+    TRY_ASSIGN(auto found, find({&key, 1}));
+    return std::move(found.front());
+  }
+  [[nodiscard]] Result<bool> insert(const Trigger& trigger) {
+    TRY_ASSIGN(const auto written, insert({&trigger, 1}));
+    return static_cast<bool>(written.front());
+  }
+  [[nodiscard]] Result<std::vector<Trigger>> absorbed_by(const WorkflowId& workflow) const {
+    return absorbed_by({&workflow, 1});
+  }
   /// Runs that are not active (any more) and absorbed triggers that have no follow-up: there must be none but for the
   /// moment between. In no order, at most `count_max`.
   [[nodiscard]] virtual Result<std::vector<WorkflowId>> without_follow_up(std::size_t count_max) const = 0;

@@ -46,7 +46,7 @@ class SqliteLedgerHarness final : public LedgerHarness {
   store::LedgerStore& ledger() override { return *ledger_; }
   void restart() override {
     ledger_.reset();
-    auto opened = store::sqlite::SqliteLedger::open({.directory = directory_.path()}, Logger::silent(), metrics_);
+    auto opened = store::sqlite::SqliteLedger::open({.directory = directory_.path()}, clock_, Logger::silent(), metrics_);
     if (!opened) throw std::runtime_error(opened.error().message);
     ledger_ = *std::move(opened);
   }

@@ -172,7 +172,7 @@ class Installation : public testing::Test {
   std::unique_ptr<store::sqlite::SqliteStore> store_ =
       need(store::sqlite::SqliteStore::open(store_config(), *contracts_, clock_, Logger::silent(), metrics_));
   std::unique_ptr<store::sqlite::SqliteLedger> ledger_ =
-      need(store::sqlite::SqliteLedger::open(ledger_config(), Logger::silent(), metrics_));
+      need(store::sqlite::SqliteLedger::open(ledger_config(), clock_, Logger::silent(), metrics_));
   bus::EmbeddedBus bus_{*store_, *store_};
   delivery::DeadLetters dead_letters_{*store_, *contracts_, ids_, clock_, Logger::silent(), metrics_};
   delivery::EventIntake intake_{*store_, *contracts_, clock_, metrics_};

@@ -27,7 +27,7 @@ class LedgerOnSqlite : public testing::Test {
   void open() {
     store::sqlite::SqliteLedgerConfig config;
     config.directory = fixture_.folder();
-    auto opened = store::sqlite::SqliteLedger::open(config, Logger::silent(), store_metrics_);
+    auto opened = store::sqlite::SqliteLedger::open(config, clock_, Logger::silent(), store_metrics_);
     ASSERT_TRUE(opened) << opened.error().message;
     ledger_ = std::move(opened).value();
     metrics_ = std::make_unique<Metrics>();

@@ -17,9 +17,11 @@ class MemoryLedger final : public store::LedgerStore {
  public:
   Result<std::vector<store::LedgerOutcome>> append(std::span<const store::LedgerRecord> records,
                                                    std::span<const store::QuarantinedMessage> unreadable,
-                                                   std::string_view consumer, store::Sequence position) override {
+                                                   std::string_view consumer, store::Sequence position,
+                                                   std::optional<store::Epoch> with_epoch = std::nullopt) override {
     ++appends;
     if (error) return std::unexpected(*error);
+    if (with_epoch && *with_epoch != epoch) return fail(ErrorCode::conflict, "epoch {} is over", *with_epoch);
     for (const auto& record : records) {
       if (refused && record.event->id() == *refused) return fail(ErrorCode::internal, "refused");
     }
@@ -29,6 +31,12 @@ class MemoryLedger final : public store::LedgerStore {
     positions[std::string(consumer)] = position;
     return outcomes;
   }
+  /// Whoever asks gets it; a test that moves `epoch` on has taken it over.
+  Result<std::optional<store::Lease>> acquire(std::string_view holder, milliseconds) override {
+    if (held_by_another) return std::nullopt;
+    return store::Lease{"append", std::string(holder), epoch, Timestamp::max()};
+  }
+  Result<void> release(store::Epoch) override { return {}; }
   Result<store::Sequence> position(std::string_view consumer) override {
     const auto known = positions.find(std::string(consumer));
     return known == positions.end() ? 0 : known->second;
@@ -73,6 +81,8 @@ class MemoryLedger final : public store::LedgerStore {
   std::function<void()> at_search;
   std::size_t largest_page = 0;
   int appends = 0;
+  store::Epoch epoch = 1;
+  bool held_by_another = false;
 
  private:
   store::LedgerOutcome add(const store::LedgerRecord& record) {

@@ -13,6 +13,7 @@
 #include "store/sqlite/detail/check_range.h"
 #include "store/sqlite/detail/connection.h"
 #include "store/sqlite/detail/reader_pool.h"
+#include "store/sqlite/detail/tables.h"
 #include "store/text.h"
 
 namespace wfo::store::sqlite {
@@ -24,6 +25,7 @@ constexpr int kBlockBits = 10;
 constexpr std::int64_t kTenantsMax = std::int64_t{1} << (62 - kIndexBits);
 constexpr std::size_t kKnownTenantsMax = 65'536;  // kept in memory by who appends
 constexpr std::size_t kKnownTypesMax = 4'096;
+constexpr std::string_view kAppending = "append";  // the lease
 
 std::int64_t first_entry(std::int64_t tenant) { return tenant << kIndexBits; }
 std::int64_t type_bit(std::int64_t type) { return static_cast<std::int64_t>(std::uint64_t{1} << (type & 63)); }
@@ -317,11 +319,12 @@ Result<void> check(const SqliteLedgerConfig& config) {
 }
 
 struct SqliteLedger::State {
-  State(SqliteLedgerConfig wanted, Database writing, Logger& logger, Metrics& metrics)
+  State(SqliteLedgerConfig wanted, Database writing, const Clock& clock, Logger& logger, Metrics& metrics)
       : config(std::move(wanted)),
         log(logger),
         connection(std::move(writing)),
         appender(connection),
+        leases(connection, clock),
         commit_failures(metrics.counter("ledger_store_commit_failures_total",
                                         "Commits of the ledger that the disk or the database refused")),
         commit_seconds(metrics.histogram("ledger_store_commit_seconds",
@@ -331,6 +334,16 @@ struct SqliteLedger::State {
   Result<void> run(const char* sql) {
     TRY_ASSIGN(Statement* const statement, connection.statement(sql));
     return statement->run();
+  }
+  /// Runs `body` in a transaction of the connection that appends. Under the mutex.
+  template <class Body>
+  auto transact(Body body) -> decltype(body()) {
+    TRY(run("BEGIN IMMEDIATE"));
+    auto result = body();
+    const auto committed = result ? run("COMMIT") : Result<void>(std::unexpected(result.error()));
+    if (committed) return result;
+    if (connection.database().in_transaction()) static_cast<void>(run("ROLLBACK"));
+    return std::unexpected(committed.error());
   }
   /// Runs `body` with a reader, on one snapshot.
   template <class Body>
@@ -353,6 +366,7 @@ struct SqliteLedger::State {
   std::mutex mutex;  // guards all but the readers: appending
   Connection connection;
   Appender appender;
+  LeasesTable leases;
   Counter& commit_failures;
   Histogram& commit_seconds;
   Gauge& wal_pages;
@@ -365,7 +379,8 @@ struct SqliteLedger::State {
 SqliteLedger::SqliteLedger(std::unique_ptr<State> state) : state_(std::move(state)) {}
 SqliteLedger::~SqliteLedger() = default;
 
-Result<std::unique_ptr<SqliteLedger>> SqliteLedger::open(SqliteLedgerConfig config, Logger& log, Metrics& metrics) {
+Result<std::unique_ptr<SqliteLedger>> SqliteLedger::open(SqliteLedgerConfig config, const Clock& clock, Logger& log,
+                                                         Metrics& metrics) {
   TRY(check(config));
   const DatabaseOptions options{.file = config.directory / kLedgerFile,
                                 .read_only = false,
@@ -375,7 +390,7 @@ Result<std::unique_ptr<SqliteLedger>> SqliteLedger::open(SqliteLedgerConfig conf
   TRY_ASSIGN(Database database, Database::open(options));
   TRY(migrate(database, as_migrations(embedded::ledger_migrations()), options.file.string()));
   TRY(database.checkpoint_beyond(config.checkpoint_pages));
-  auto state = std::make_unique<State>(std::move(config), std::move(database), log, metrics);
+  auto state = std::make_unique<State>(std::move(config), std::move(database), clock, log, metrics);
   DatabaseOptions reading = options;
   reading.read_only = true;
   reading.cache_kib = state->config.reader_cache_kib;
@@ -386,22 +401,34 @@ Result<std::unique_ptr<SqliteLedger>> SqliteLedger::open(SqliteLedgerConfig conf
   return std::unique_ptr<SqliteLedger>(new SqliteLedger(std::move(state)));
 }
 
+Result<std::optional<Lease>> SqliteLedger::acquire(std::string_view holder, milliseconds length) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->transact([&] { return state_->leases.acquire(kAppending, holder, length); });
+}
+
+Result<void> SqliteLedger::release(Epoch epoch) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->transact([&] { return state_->leases.release(kAppending, epoch); });
+}
+
 Result<std::vector<LedgerOutcome>> SqliteLedger::append(std::span<const LedgerRecord> records,
                                                         std::span<const QuarantinedMessage> unreadable,
-                                                        std::string_view consumer, Sequence position) {
+                                                        std::string_view consumer, Sequence position,
+                                                        std::optional<Epoch> epoch) {
   TRY(check_text("ledger", "consumer", consumer));
   State& state = *state_;
   const std::lock_guard lock(state.mutex);
   const auto begun_at = std::chrono::steady_clock::now();
-  TRY(state.run("BEGIN IMMEDIATE"));
-  auto outcomes = state.appender.append(records, unreadable, consumer, position);
-  const auto committed = outcomes ? state.run("COMMIT") : Result<void>(std::unexpected(outcomes.error()));
-  if (!committed) {
-    state.commit_failures.add();
-    state.log.error("ledger: append failed: {}", committed.error().message);
-    if (state.connection.database().in_transaction()) static_cast<void>(state.run("ROLLBACK"));
+  auto outcomes = state.transact([&]() -> Result<std::vector<LedgerOutcome>> {
+    if (epoch) TRY(state.leases.check(kAppending, *epoch));
+    return state.appender.append(records, unreadable, consumer, position);
+  });
+  if (!outcomes) {
     state.appender.forget();
-    return std::unexpected(committed.error());
+    if (outcomes.error().code == ErrorCode::conflict) return outcomes;
+    state.commit_failures.add();
+    state.log.error("ledger: append failed: {}", outcomes.error().message);
+    return outcomes;
   }
   state.appender.tidy();
   state.commit_seconds.observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_at).count());

@@ -32,13 +32,15 @@ class SqliteLedger final : public LedgerStore {
   /// Opens or makes the file and brings it to the newest schema. All that is handed in must outlive the ledger. Errors:
   /// `invalid_argument` the configuration; `unavailable` the file cannot be used: says why; `conflict` its schema is
   /// newer than this program; `corruption`.
-  [[nodiscard]] static Result<std::unique_ptr<SqliteLedger>> open(SqliteLedgerConfig config, Logger& log,
-                                                                  Metrics& metrics);
+  [[nodiscard]] static Result<std::unique_ptr<SqliteLedger>> open(SqliteLedgerConfig config, const Clock& clock,
+                                                                  Logger& log, Metrics& metrics);
   ~SqliteLedger() override;
 
+  Result<std::optional<Lease>> acquire(std::string_view holder, milliseconds length) override;
+  Result<void> release(Epoch epoch) override;
   Result<std::vector<LedgerOutcome>> append(std::span<const LedgerRecord> records,
                                             std::span<const QuarantinedMessage> unreadable, std::string_view consumer,
-                                            Sequence position) override;
+                                            Sequence position, std::optional<Epoch> epoch = std::nullopt) override;
   Result<Sequence> position(std::string_view consumer) override;
   Result<LedgerIndex> size(const TenantId& tenant) override;
   Result<std::vector<TenantId>> tenants() override;

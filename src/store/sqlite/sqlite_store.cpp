@@ -47,6 +47,38 @@ Result<void> check(const SqliteStoreConfig& config) {
   return check_range(kThing, "queue_max", static_cast<std::int64_t>(config.queue_max), 1, 65'536);
 }
 
+namespace {
+
+/// What the file says that it belongs to; a new one is told. Between log and broker nobody can change over: consumers
+/// that read the log would miss what is in the outbox or in the broker's queues, and the other way round.
+Result<void> check_installation(Connection& connection, bool outbox, const std::string& file) {
+  TRY_ASSIGN(Statement* const find, connection.statement("SELECT bus, moved_to FROM installation"));
+  TRY_ASSIGN(const bool known, find->step());
+  const std::string bus = known ? find->text(0) : "";
+  const std::string moved_to = known ? find->text(1) : "";
+  if (known) find->reset();
+  if (!moved_to.empty()) {
+    return fail(ErrorCode::conflict, "{}: everything was moved to {}; serve that instead", file, moved_to);
+  }
+  const std::string_view wanted = outbox ? "broker" : "log";
+  if (bus == wanted) return {};
+  if (known) {
+    return fail(ErrorCode::conflict,
+                "{}: this data directory is used with {}; allowed: the same, a new directory, or `wfo migrate`", file,
+                outbox ? "the embedded bus, not with a broker" : "a broker, not with the embedded bus");
+  }
+  TRY_ASSIGN(Statement* const used,
+             connection.statement("SELECT 1 FROM log UNION ALL SELECT 1 FROM log_trimmed LIMIT 1"));
+  TRY_ASSIGN(const bool has_log, used->step());
+  if (has_log) used->reset();
+  TRY_ASSIGN(Statement* const note, connection.statement("INSERT INTO installation (one, bus) VALUES (1, ?)"));
+  // A file from before brokers were known.
+  TRY(note->bind_text(has_log ? "log" : wanted).run());
+  return has_log && outbox ? check_installation(connection, outbox, file) : Result<void>();
+}
+
+}  // namespace
+
 struct SqliteStore::State {
   State(SqliteStoreConfig wanted, Database writing, const events::Contracts& known, const Clock& time, Logger& logger,
         Metrics& metrics)
@@ -56,7 +88,7 @@ struct SqliteStore::State {
         clock(time),
         log(logger),
         space(config.directory, config.disk_free_min_bytes, config.disk_free, clock),
-        tables(std::move(writing), clock, active_runs),
+        tables(std::move(writing), contracts, clock, config.outbox, active_runs),
         transactions(metrics.counter("store_transactions_total", "Transactions that were committed")),
         commits(metrics.counter("store_commits_total", "Commits, each of one or several transactions")),
         commit_failures(
@@ -128,6 +160,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(SqliteStoreConfig config,
   TRY(migrate(database, as_migrations(embedded::store_migrations()), options.file.string()));
   auto state = std::make_unique<State>(std::move(config), std::move(database), contracts, clock, log, metrics);
 
+  TRY(check_installation(state->tables.connection(), state->config.outbox, options.file.string()));
   TRY_ASSIGN(const Sequence last, state->tables.log_table().last_sequence());
   state->tables.log_table().start_at(last);
   TRY_ASSIGN(const Sequence trimmed, state->tables.log_table().trimmed_through());
@@ -141,7 +174,8 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(SqliteStoreConfig config,
   reading.cache_kib = state->config.reader_cache_kib;
   for (int i = 0; i < state->config.readers; ++i) {
     TRY_ASSIGN(Database reader, Database::open(reading));
-    state->readers.add(std::make_unique<Tables>(std::move(reader), clock, state->active_runs));
+    state->readers.add(
+        std::make_unique<Tables>(std::move(reader), contracts, clock, state->config.outbox, state->active_runs));
   }
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(state)));
 }

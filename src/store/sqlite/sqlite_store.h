@@ -27,7 +27,8 @@ struct SqliteStoreConfig {
   std::size_t queue_max = 1024;                             // 1..65536: transactions waiting; beyond, callers wait
   std::size_t log_cache_bytes_max = std::size_t{64} << 20;  // of the newest log entries, kept parsed
   std::uint64_t disk_free_min_bytes = std::uint64_t{256} << 20;  // less free space than that: no new work; 0: no mark
-  std::string vfs = {};                                          // SQLite's VFS; "": its default
+  bool outbox = false;   // whether the bus is a broker, so that entries of the log await publication
+  std::string vfs = {};  // SQLite's VFS; "": its default
   /// How many bytes are free for `directory`. Empty: the file system is asked. For tests.
   std::function<Result<std::uint64_t>()> disk_free = {};
 };
@@ -46,7 +47,8 @@ class SqliteStore final : public Store, public LogReader {
  public:
   /// Opens or makes the file and brings it to the newest schema. All that is handed in must outlive the store.
   /// Errors: `invalid_argument` the configuration; `unavailable` the file cannot be used: says why; `conflict` its
-  /// schema is newer than this program; `corruption`.
+  /// schema is newer than this program, it was used with the other kind of bus, or all of it was moved elsewhere;
+  /// `corruption`.
   [[nodiscard]] static Result<std::unique_ptr<SqliteStore>> open(SqliteStoreConfig config,
                                                                  const events::Contracts& contracts, const Clock& clock,
                                                                  Logger& log, Metrics& metrics);

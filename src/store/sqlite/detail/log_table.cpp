@@ -67,6 +67,11 @@ Result<void> LogTable::append(std::span<const events::EventPtr> batch) {
     insert->bind(event->bytes_say_timestamp() ? std::nullopt : std::optional(event->timestamp()));
     TRY(insert->run());
     ++mark_.last;
+    if (outbox_) {
+      TRY_ASSIGN(Statement* const await, connection_.statement("INSERT INTO outbox (sequence, run) VALUES (?, ?)"));
+      const auto run = run_of(*event);
+      TRY(await->bind(mark_.last).bind(run).run());
+    }
     appended_.push_back({mark_.last, event});
   }
   return {};
@@ -75,8 +80,9 @@ Result<void> LogTable::append(std::span<const events::EventPtr> batch) {
 Result<std::size_t> LogTable::trim(Sequence through, Timestamp before, std::size_t count_max) {
   // Times ascend with the sequence but for steps of the clock, and those only make an entry live longer.
   TRY_ASSIGN(Statement* const bound,
-             connection_.statement("SELECT sequence, committed_at FROM log WHERE sequence <= ? ORDER BY sequence "
-                                   "LIMIT ?"));
+             connection_.statement("SELECT sequence, committed_at FROM log WHERE sequence <= ? AND sequence < "
+                                   "ifnull((SELECT min(sequence) FROM outbox), 9223372036854775807) "
+                                   "ORDER BY sequence LIMIT ?"));
   bound->bind(through).bind(static_cast<std::int64_t>(count_max));
   Sequence last = 0;
   for (;;) {

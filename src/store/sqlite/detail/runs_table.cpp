@@ -37,10 +37,6 @@ Result<void> check_texts(const Run& run, std::string_view steps) {
   return {};
 }
 
-std::unexpected<Error> place_is_taken(const Run& run) {
-  return fail(ErrorCode::conflict, "opportunity {} has an active run already", run.opportunity.to_string());
-}
-
 }  // namespace
 
 Result<StoredRun> RunsTable::read_row(Statement& row) const {
@@ -108,16 +104,19 @@ Result<std::vector<std::optional<StoredRun>>> RunsTable::load(std::span<const Wo
   return runs;
 }
 
-Result<std::optional<WorkflowId>> RunsTable::active_run(const TenantId& tenant,
-                                                        const OpportunityId& opportunity) const {
+Result<std::vector<std::optional<WorkflowId>>> RunsTable::active_runs(
+    std::span<const OpportunityKey> opportunities) const {
   TRY_ASSIGN(Statement* const select,
              connection_.statement(
                  "SELECT id FROM runs WHERE tenant = ? AND opportunity = ? AND status = 0 AND exclusive = 1"));
-  TRY_ASSIGN(const bool row, select->bind(tenant).bind(opportunity).step());
-  if (!row) return std::nullopt;
-  const auto id = select->id<WorkflowId>(0);
-  select->reset();
-  return id;
+  std::vector<std::optional<WorkflowId>> runs;
+  runs.reserve(opportunities.size());
+  for (const auto& [tenant, opportunity] : opportunities) {
+    TRY_ASSIGN(const bool row, select->bind(tenant).bind(opportunity).step());
+    runs.push_back(row ? std::optional(select->id<WorkflowId>(0)) : std::nullopt);
+    if (row) select->reset();
+  }
+  return runs;
 }
 
 Result<std::vector<Run>> RunsTable::list(const RunQuery& query) const {
@@ -232,7 +231,39 @@ Result<void> RunsTable::write_results(std::int64_t row, const Run* before, const
   return {};
 }
 
-Result<void> RunsTable::insert(const Run& run, bool exclusive) {
+Result<std::vector<bool>> RunsTable::insert(std::span<const NewRun> runs) {
+  std::vector<std::string> steps;
+  steps.reserve(runs.size());
+  for (const NewRun& one : runs) {
+    steps.push_back(workflow::encode_steps(one.run->steps));
+    TRY(check_texts(*one.run, steps.back()));
+  }
+  std::vector<bool> written;
+  written.reserve(runs.size());
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    TRY_ASSIGN(const bool done, insert_one(*runs[i].run, runs[i].exclusive, steps[i]));
+    written.push_back(done);
+  }
+  return written;
+}
+
+Result<std::vector<bool>> RunsTable::update(std::span<const RunUpdate> runs) {
+  std::vector<std::string> steps;
+  steps.reserve(runs.size());
+  for (const RunUpdate& one : runs) {
+    steps.push_back(workflow::encode_steps(one.after->steps));
+    TRY(check_texts(*one.after, steps.back()));
+  }
+  std::vector<bool> written;
+  written.reserve(runs.size());
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    TRY_ASSIGN(const bool done, update_one(*runs[i].before, *runs[i].after, steps[i]));
+    written.push_back(done);
+  }
+  return written;
+}
+
+Result<bool> RunsTable::insert_one(const Run& run, bool exclusive, std::string_view steps) {
   INVARIANT(run.steps.size() <= static_cast<std::size_t>(kStepsMax));
   TRY_ASSIGN(
       Statement* const insert,
@@ -241,8 +272,6 @@ Result<void> RunsTable::insert(const Run& run, bool exclusive) {
           "updated_at, deadline, external_id, definition_name, definition_version, correlation_id, trigger_type, "
           "trigger_id, error, failed_step, steps) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
           "?)"));
-  const std::string steps = workflow::encode_steps(run.steps);
-  TRY(check_texts(run, steps));
   insert->bind(run.id).bind(run.tenant).bind(run.opportunity).bind(status_column(run.status));
   insert->bind(std::int64_t{exclusive}).bind(workflow::next_wake_up(run));
   insert->bind(std::int64_t{run.attempt}).bind(run.created_at).bind(run.updated_at).bind(run.deadline);
@@ -250,18 +279,15 @@ Result<void> RunsTable::insert(const Run& run, bool exclusive) {
   insert->bind_text(run.correlation_id).bind_text(run.trigger_type).bind(run.trigger_id);
   insert->bind_text(run.error).bind_text(run.failed_step).bind_text(steps);
   if (auto done = insert->run(); !done) {
-    if (done.error().code != ErrorCode::conflict) return done;
-    return done.error().message.ends_with("runs.id") ? fail(ErrorCode::conflict, "run {} exists", run.id.to_string())
-                                                     : place_is_taken(run);
+    if (done.error().code == ErrorCode::conflict) return false;  // its id or its place is taken
+    return std::unexpected(std::move(done).error());
   }
   TRY(write_results(sqlite3_last_insert_rowid(connection_.database().handle()), nullptr, run));
   active_change_ += is_active(run);
-  return {};
+  return true;
 }
 
-Result<void> RunsTable::update(const StoredRun& before, const Run& after) {
-  const std::string steps = workflow::encode_steps(after.steps);
-  TRY(check_texts(after, steps));
+Result<bool> RunsTable::update_one(const StoredRun& before, const Run& after, std::string_view steps) {
   const auto wake_up = workflow::next_wake_up(after);
   // SQLite writes an index anew when one of its columns is named, changed or not, so name only what changes. But who
   // writes a run as it is wants the row mended.
@@ -290,18 +316,15 @@ Result<void> RunsTable::update(const StoredRun& before, const Run& after) {
   update->bind(after.id).bind(before.version);
   auto row = update->step();
   if (!row) {
-    if (row.error().code == ErrorCode::conflict) return place_is_taken(after);
+    if (row.error().code == ErrorCode::conflict) return false;  // its place is taken
     return std::unexpected(std::move(row).error());
   }
-  if (!*row) {
-    return fail(ErrorCode::conflict, "run {} was changed since its version {} was read", after.id.to_string(),
-                before.version);
-  }
+  if (!*row) return false;  // somebody else wrote it
   const auto key = update->integer(0);
   update->reset();
   TRY(write_results(key, &before.run, after));
   active_change_ += is_active(after) - is_active(before.run);
-  return {};
+  return true;
 }
 
 Result<std::size_t> RunsTable::purge(Timestamp before, std::size_t count_max) {

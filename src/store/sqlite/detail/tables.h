@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "events/contracts.h"
 #include "store/sqlite/detail/connection.h"
 #include "store/store.h"
 
@@ -16,7 +17,9 @@ namespace wfo::store::sqlite {
 
 class LogTable final : public EventLog {
  public:
-  LogTable(Connection& connection, const Clock& clock) : connection_(connection), clock_(clock) {}
+  /// `outbox`: entries await publication.
+  LogTable(Connection& connection, const Clock& clock, bool outbox)
+      : connection_(connection), clock_(clock), outbox_(outbox) {}
 
   Result<void> append(std::span<const events::EventPtr> batch) override;
   Result<std::size_t> trim(Sequence through, Timestamp before, std::size_t count_max) override;
@@ -56,6 +59,7 @@ class LogTable final : public EventLog {
   Result<std::string_view> type_name(std::int64_t id);
   Connection& connection_;
   const Clock& clock_;
+  const bool outbox_;
   Mark mark_;
   std::vector<LogEntry> appended_;
   std::unordered_map<std::string, std::int64_t> types_;
@@ -73,20 +77,52 @@ class PositionsTable final : public Positions {
   Connection& connection_;
 };
 
+/// Needs to make events of rows, so it knows the contracts.
+class OutboxTable final : public Outbox {
+ public:
+  OutboxTable(Connection& connection, const events::Contracts& contracts)
+      : connection_(connection), contracts_(contracts) {}
+  Result<std::vector<OutboxEntry>> unpublished(Timestamp now, std::size_t count_max,
+                                               std::size_t bytes_max) const override;
+  Result<void> mark_published(std::span<const Sequence> sequences) override;
+  Result<void> park(std::span<const Sequence> sequences, Timestamp until) override;
+  Result<OutboxCounts> counts() const override;
+
+ private:
+  Connection& connection_;
+  const events::Contracts& contracts_;
+};
+
+class LeasesTable final : public LeaseStore {
+ public:
+  LeasesTable(Connection& connection, const Clock& clock) : connection_(connection), clock_(clock) {}
+  Result<std::optional<Lease>> acquire(std::string_view name, std::string_view holder, milliseconds length) override;
+  Result<void> check(std::string_view name, Epoch epoch) override;
+  Result<void> release(std::string_view name, Epoch epoch) override;
+  Result<std::optional<Lease>> find(std::string_view name) const override;
+
+ private:
+  Connection& connection_;
+  const Clock& clock_;
+};
+
 class RunsTable final : public RunStore {
  public:
   RunsTable(Connection& connection, const std::atomic<std::int64_t>& active)
       : connection_(connection), active_(active) {}
   Result<std::vector<std::optional<StoredRun>>> load(std::span<const WorkflowId> ids) const override;
-  Result<std::optional<WorkflowId>> active_run(const TenantId& tenant, const OpportunityId& opportunity) const override;
+  Result<std::vector<std::optional<WorkflowId>>> active_runs(
+      std::span<const OpportunityKey> opportunities) const override;
   Result<std::vector<workflow::Run>> list(const RunQuery& query) const override;
   Result<std::vector<WorkflowId>> due(Timestamp now, std::size_t count_max) const override;
   Result<std::optional<Timestamp>> next_wake_up() const override;
   Result<std::vector<WorkflowId>> without_wake_up(std::size_t count_max) const override;
   Result<std::int64_t> count_active() const override;
   Result<std::vector<ActiveDefinition>> active_definitions() const override;
-  Result<void> insert(const workflow::Run& run, bool exclusive) override;
-  Result<void> update(const StoredRun& before, const workflow::Run& after) override;
+  using RunStore::insert;
+  using RunStore::update;
+  Result<std::vector<bool>> insert(std::span<const NewRun> runs) override;
+  Result<std::vector<bool>> update(std::span<const RunUpdate> runs) override;
   Result<std::size_t> purge(Timestamp before, std::size_t count_max) override;
 
   /// Counts the active runs in the file: along an index, but all of them.
@@ -96,6 +132,8 @@ class RunsTable final : public RunStore {
   void set_active_change(std::int64_t change) { active_change_ = change; }
 
  private:
+  Result<bool> insert_one(const workflow::Run& run, bool exclusive, std::string_view steps);
+  Result<bool> update_one(const StoredRun& before, const workflow::Run& after, std::string_view steps);
   Result<StoredRun> read_row(Statement& row) const;
   Result<void> read_results(std::int64_t key, workflow::Run& run) const;
   Result<void> write_results(std::int64_t row, const workflow::Run* before, const workflow::Run& after);
@@ -107,9 +145,12 @@ class RunsTable final : public RunStore {
 class TriggersTable final : public TriggerStore {
  public:
   explicit TriggersTable(Connection& connection) : connection_(connection) {}
-  Result<std::optional<Trigger>> find(const TenantId& tenant, const EventId& id) const override;
-  Result<bool> insert(const Trigger& trigger) override;
-  Result<std::vector<Trigger>> absorbed_by(const WorkflowId& workflow) const override;
+  using TriggerStore::absorbed_by;
+  using TriggerStore::find;
+  using TriggerStore::insert;
+  Result<std::vector<std::optional<Trigger>>> find(std::span<const TriggerKey> keys) const override;
+  Result<std::vector<bool>> insert(std::span<const Trigger> triggers) override;
+  Result<std::vector<Trigger>> absorbed_by(std::span<const WorkflowId> workflows) const override;
   Result<std::vector<WorkflowId>> without_follow_up(std::size_t count_max) const override;
   Result<void> set_follow_up(const WorkflowId& absorber, const WorkflowId& follow_up) override;
   Result<std::size_t> purge(Timestamp before, std::size_t count_max) override;
@@ -171,9 +212,12 @@ class DefinitionsTable final : public DefinitionStore {
 /// All tables of one connection: the writer's is a transaction, a reader's a snapshot.
 class Tables final : public Transaction {
  public:
-  Tables(Database database, const Clock& clock, const std::atomic<std::int64_t>& active_runs)
+  Tables(Database database, const events::Contracts& contracts, const Clock& clock, bool outbox,
+         const std::atomic<std::int64_t>& active_runs)
       : connection_(std::move(database)),
-        log_(connection_, clock),
+        log_(connection_, clock, outbox),
+        outbox_(connection_, contracts),
+        leases_(connection_, clock),
         positions_(connection_),
         runs_(connection_, active_runs),
         triggers_(connection_),
@@ -194,16 +238,22 @@ class Tables final : public Transaction {
   OpportunityStore& opportunities() override { return opportunities_; }
   DefinitionStore& definitions() override { return definitions_; }
   Positions& positions() override { return positions_; }
+  Outbox& outbox() override { return outbox_; }
+  LeaseStore& leases() override { return leases_; }
   const RunStore& runs() const override { return runs_; }
   const TriggerStore& triggers() const override { return triggers_; }
   const DeadLetterStore& dead_letters() const override { return dead_letters_; }
   const OpportunityStore& opportunities() const override { return opportunities_; }
   const DefinitionStore& definitions() const override { return definitions_; }
   const Positions& positions() const override { return positions_; }
+  const Outbox& outbox() const override { return outbox_; }
+  const LeaseStore& leases() const override { return leases_; }
 
  private:
   Connection connection_;
   LogTable log_;
+  OutboxTable outbox_;
+  LeasesTable leases_;
   PositionsTable positions_;
   RunsTable runs_;
   TriggersTable triggers_;

@@ -25,19 +25,7 @@ Trigger read_row(const Statement& row) {
   return trigger;
 }
 
-}  // namespace
-
-Result<std::optional<Trigger>> TriggersTable::find(const TenantId& tenant, const EventId& id) const {
-  TRY_ASSIGN(Statement* const select,
-             connection_.statement("SELECT " WFO_TRIGGER_COLUMNS " FROM triggers WHERE tenant = ? AND id = ?"));
-  TRY_ASSIGN(const bool row, select->bind(tenant).bind(id).step());
-  if (!row) return std::nullopt;
-  Trigger trigger = read_row(*select);
-  select->reset();
-  return trigger;
-}
-
-Result<bool> TriggersTable::insert(const Trigger& trigger) {
+Result<void> check_texts(const Trigger& trigger) {
   struct Field {
     std::string_view name;
     std::string_view text;
@@ -45,30 +33,58 @@ Result<bool> TriggersTable::insert(const Trigger& trigger) {
   for (const auto& [field, text] : {Field{"type", trigger.type}, Field{"externalId", trigger.external_id},
                                     Field{"definition", trigger.definition_name},
                                     Field{"correlationId", trigger.correlation_id}, Field{"reason", trigger.reason}}) {
-    if (!is_text(text)) return std::unexpected(check_text("trigger " + trigger.id.to_string(), field, text).error());
+    if (!is_text(text)) return check_text("trigger " + trigger.id.to_string(), field, text);
   }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<std::optional<Trigger>>> TriggersTable::find(std::span<const TriggerKey> keys) const {
+  TRY_ASSIGN(Statement* const select,
+             connection_.statement("SELECT " WFO_TRIGGER_COLUMNS " FROM triggers WHERE tenant = ? AND id = ?"));
+  std::vector<std::optional<Trigger>> found;
+  found.reserve(keys.size());
+  for (const TriggerKey& key : keys) {
+    TRY_ASSIGN(const bool row, select->bind(key.tenant).bind(key.id).step());
+    found.push_back(row ? std::optional(read_row(*select)) : std::nullopt);
+    if (row) select->reset();
+  }
+  return found;
+}
+
+Result<std::vector<bool>> TriggersTable::insert(std::span<const Trigger> triggers) {
+  for (const Trigger& trigger : triggers) TRY(check_texts(trigger));
   TRY_ASSIGN(
       Statement* const insert,
       connection_.statement("INSERT INTO triggers (" WFO_TRIGGER_COLUMNS
                             ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING"));
-  insert->bind(trigger.tenant).bind(trigger.id).bind(static_cast<std::int64_t>(trigger.outcome));
-  insert->bind(trigger.workflow).bind(trigger.follow_up).bind(trigger.received_at).bind(trigger.opportunity);
-  insert->bind_text(trigger.type).bind_text(trigger.external_id).bind_text(trigger.definition_name);
-  TRY(insert->bind_text(trigger.correlation_id).bind_text(trigger.reason).run());
-  return connection_.database().changes() == 1;
+  std::vector<bool> written;
+  written.reserve(triggers.size());
+  for (const Trigger& trigger : triggers) {
+    insert->bind(trigger.tenant).bind(trigger.id).bind(static_cast<std::int64_t>(trigger.outcome));
+    insert->bind(trigger.workflow).bind(trigger.follow_up).bind(trigger.received_at).bind(trigger.opportunity);
+    insert->bind_text(trigger.type).bind_text(trigger.external_id).bind_text(trigger.definition_name);
+    TRY(insert->bind_text(trigger.correlation_id).bind_text(trigger.reason).run());
+    written.push_back(connection_.database().changes() == 1);
+  }
+  return written;
 }
 
-Result<std::vector<Trigger>> TriggersTable::absorbed_by(const WorkflowId& workflow) const {
+Result<std::vector<Trigger>> TriggersTable::absorbed_by(std::span<const WorkflowId> workflows) const {
   TRY_ASSIGN(Statement* const select,
              connection_.statement("SELECT " WFO_TRIGGER_COLUMNS " FROM triggers WHERE workflow = ? AND outcome = 1 "
                                    "AND follow_up IS NULL ORDER BY trigger"));
-  select->bind(workflow);
   std::vector<Trigger> triggers;
-  for (;;) {
-    TRY_ASSIGN(const bool more, select->step());
-    if (!more) return triggers;
-    triggers.push_back(read_row(*select));
+  for (const WorkflowId& workflow : workflows) {
+    select->bind(workflow);
+    for (;;) {
+      TRY_ASSIGN(const bool more, select->step());
+      if (!more) break;
+      triggers.push_back(read_row(*select));
+    }
   }
+  return triggers;
 }
 
 Result<std::vector<WorkflowId>> TriggersTable::without_follow_up(std::size_t count_max) const {

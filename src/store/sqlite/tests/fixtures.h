@@ -60,7 +60,7 @@ class Opener {
     return SqliteStore::open(std::move(config), contracts(), clock, Logger::silent(), metrics);
   }
   Result<std::unique_ptr<SqliteLedger>> ledger(SqliteLedgerConfig config) {
-    return SqliteLedger::open(std::move(config), Logger::silent(), metrics);
+    return SqliteLedger::open(std::move(config), clock, Logger::silent(), metrics);
   }
   /// A line of the metrics, or "".
   [[nodiscard]] std::string metric(std::string_view name) const {

@@ -1,0 +1,203 @@
+-- The audit log: a schema, or a database, of its own. Times are milliseconds since 1970 UTC. Everything lies in the
+-- first schema of the search path.
+
+-- Who may append: one row. The clock is the server's.
+CREATE TABLE lease (
+  one        boolean PRIMARY KEY DEFAULT true CHECK (one),
+  holder     text NOT NULL,    -- '': it was given back
+  epoch      bigint NOT NULL,  -- counts the holders
+  expires_at bigint NOT NULL
+);
+
+CREATE TABLE tenants (
+  tenant integer PRIMARY KEY,  -- 1, 2, 3, … in the order in which they came
+  id     uuid NOT NULL UNIQUE,
+  size   bigint NOT NULL       -- how many entries there are: the next one's index; locked by who appends
+) WITH (fillfactor = 50);
+
+CREATE TABLE event_types (
+  type integer PRIMARY KEY,    -- 1, 2, 3, …
+  name text NOT NULL UNIQUE
+);
+
+CREATE TABLE entries (
+  tenant      integer NOT NULL,
+  type        integer NOT NULL,
+  index       bigint NOT NULL,  -- in the tenant's ledger: 0, 1, 2, … without gaps
+  timestamp   bigint NOT NULL,  -- the event's own
+  received_at bigint NOT NULL,
+  event_id    uuid NOT NULL,
+  workflow    uuid,
+  opportunity uuid,
+  bytes       bytea NOT NULL,   -- as received
+  PRIMARY KEY (tenant, index)
+);
+CREATE UNIQUE INDEX entries_by_event ON entries (event_id, tenant);
+-- They end with the index, so that a page of what is found needs no sorting.
+CREATE INDEX entries_by_workflow ON entries (workflow, index) WHERE workflow IS NOT NULL;
+CREATE INDEX entries_by_opportunity ON entries (opportunity, index) WHERE opportunity IS NOT NULL;
+
+-- What may be found among 1024 consecutive entries of a tenant, so that a search by time or type passes over most of
+-- them. An index on time would not do: its order is not that of the entries, and a page of them must not need sorting.
+CREATE TABLE blocks (
+  tenant integer NOT NULL,
+  block  bigint NOT NULL,  -- entries.index >> 10
+  first  bigint NOT NULL,  -- the earliest timestamp
+  last   bigint NOT NULL,  -- the latest
+  types  bigint NOT NULL,  -- bit (type mod 64) is set for each type
+  PRIMARY KEY (tenant, block)
+) WITH (fillfactor = 90);
+
+CREATE TABLE quarantine (
+  message     bigint PRIMARY KEY,  -- 1, 2, 3, …
+  tenant      uuid,
+  event_id    uuid,
+  reason      text NOT NULL,
+  received_at bigint NOT NULL,
+  bytes       bytea NOT NULL       -- as received
+);
+CREATE INDEX quarantine_by_tenant ON quarantine (tenant, message) WHERE tenant IS NOT NULL;
+
+-- How far each consumer has come.
+CREATE TABLE positions (
+  consumer text PRIMARY KEY,
+  position bigint NOT NULL
+) WITH (fillfactor = 50);
+
+-- Appends a batch: one statement is one round trip and one transaction, so nothing is locked while the server waits for
+-- a client that is paused or gone. Returns a letter for each record, in order: a appended, r repeated, f forged; null,
+-- and nothing is written, if the right to append was taken over.
+--
+-- Each inner statement sees what was committed before it began. Who appends to a tenant holds its row of `tenants`,
+-- so from there on nobody else adds entries to it: its size and which ids it knows stay true until the commit.
+-- Locks are taken in one order by everybody: the lease, new tenants and types, tenants by id, the quarantine, positions.
+CREATE FUNCTION append_entries(
+  lease_epoch    bigint,     -- null: nobody else can be appending
+  tenant_ids     uuid[],     -- each once, in the order in which they came
+  type_names     text[],     -- each once
+  -- A place for each record.
+  tenant_of      integer[],  -- its tenant's place in tenant_ids, from 1
+  type_of        integer[],  -- its type's place in type_names, from 1
+  rank_of        bigint[],   -- how many of its tenant come before it; null: its id comes before it
+  event_ids      uuid[],
+  timestamps     bigint[],
+  received_ats   bigint[],
+  workflows      uuid[],
+  opportunities  uuid[],
+  payloads       bytea[],
+  -- A place for each message that could not be read.
+  odd_tenants    uuid[],
+  odd_event_ids  uuid[],
+  odd_reasons    text[],
+  odd_received   bigint[],
+  odd_payloads   bytea[],
+  consumer_name  text,
+  consumer_position bigint
+) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  tenant_numbers integer[];
+  sizes          bigint[];
+  type_numbers   integer[];
+  known          bigint[];  -- the places of records whose ids are known
+  ranks          bigint[] := rank_of;
+  outcomes       text := repeat('a', cardinality(event_ids));
+BEGIN
+  IF lease_epoch IS NOT NULL THEN
+    PERFORM FROM lease WHERE epoch = lease_epoch AND holder <> '' FOR SHARE;
+    IF NOT FOUND THEN
+      RETURN NULL;
+    END IF;
+  END IF;
+
+  IF (SELECT count(*) FROM tenants WHERE id = ANY (tenant_ids)) < cardinality(tenant_ids)
+     OR (SELECT count(*) FROM event_types WHERE name = ANY (type_names)) < cardinality(type_names) THEN
+    PERFORM pg_advisory_xact_lock('tenants'::regclass::oid::bigint);
+    INSERT INTO tenants (tenant, id, size)
+    SELECT (SELECT coalesce(max(tenant), 0) FROM tenants) + row_number() OVER (ORDER BY given.place), given.id, 0
+    FROM unnest(tenant_ids) WITH ORDINALITY AS given (id, place)
+    WHERE NOT EXISTS (SELECT FROM tenants t WHERE t.id = given.id);
+    INSERT INTO event_types (type, name)
+    SELECT (SELECT coalesce(max(type), 0) FROM event_types) + row_number() OVER (ORDER BY given.place), given.name
+    FROM unnest(type_names) WITH ORDINALITY AS given (name, place)
+    WHERE NOT EXISTS (SELECT FROM event_types t WHERE t.name = given.name);
+  END IF;
+
+  PERFORM FROM tenants WHERE id = ANY (tenant_ids) ORDER BY id FOR NO KEY UPDATE;
+  SELECT array_agg(t.tenant ORDER BY given.place), array_agg(t.size ORDER BY given.place)
+  INTO tenant_numbers, sizes
+  FROM unnest(tenant_ids) WITH ORDINALITY AS given (id, place) JOIN tenants t ON t.id = given.id;
+  SELECT array_agg(t.type ORDER BY given.place)
+  INTO type_numbers
+  FROM unnest(type_names) WITH ORDINALITY AS given (name, place) JOIN event_types t ON t.name = given.name;
+
+  SELECT array_agg(r.place)
+  INTO known
+  FROM unnest(tenant_of, event_ids) WITH ORDINALITY AS r (tenant, event_id, place)
+  JOIN entries e ON e.event_id = r.event_id AND e.tenant = tenant_numbers[r.tenant];
+  IF known IS NOT NULL THEN
+    SELECT array_agg(CASE WHEN n.fresh THEN n.number - 1 END ORDER BY n.place)
+    INTO ranks
+    FROM (SELECT f.place, f.fresh, row_number() OVER (PARTITION BY f.tenant, f.fresh ORDER BY f.place) AS number
+          FROM (SELECT r.place, r.tenant, r.rank IS NOT NULL AND r.place <> ALL (known) AS fresh
+                FROM unnest(tenant_of, rank_of) WITH ORDINALITY AS r (tenant, rank, place)) AS f) AS n;
+  END IF;
+
+  INSERT INTO entries (tenant, type, index, timestamp, received_at, event_id, workflow, opportunity, bytes)
+  SELECT tenant_numbers[r.tenant], type_numbers[r.type], sizes[r.tenant] + r.rank, r.timestamp, r.received_at,
+         r.event_id, r.workflow, r.opportunity, r.bytes
+  FROM unnest(tenant_of, type_of, ranks, timestamps, received_ats, event_ids, workflows, opportunities, payloads)
+       AS r (tenant, type, rank, timestamp, received_at, event_id, workflow, opportunity, bytes)
+  WHERE r.rank IS NOT NULL;
+
+  INSERT INTO blocks AS b (tenant, block, first, last, types)
+  SELECT tenant_numbers[r.tenant], (sizes[r.tenant] + r.rank) >> 10, min(r.timestamp), max(r.timestamp),
+         bit_or(1::bigint << (type_numbers[r.type] & 63))
+  FROM unnest(tenant_of, type_of, ranks, timestamps) AS r (tenant, type, rank, timestamp)
+  WHERE r.rank IS NOT NULL
+  GROUP BY 1, 2
+  ON CONFLICT (tenant, block) DO UPDATE
+  SET first = least(b.first, excluded.first), last = greatest(b.last, excluded.last), types = b.types | excluded.types;
+
+  UPDATE tenants t
+  SET size = t.size + grown.entries
+  FROM (SELECT r.tenant, count(*) AS entries
+        FROM unnest(tenant_of, ranks) AS r (tenant, rank)
+        WHERE r.rank IS NOT NULL
+        GROUP BY r.tenant) AS grown
+  WHERE t.id = tenant_ids[grown.tenant];
+
+  IF array_position(ranks, NULL) IS NOT NULL THEN
+    -- Is it the same event? The bytes themselves are compared, which no digest betters.
+    SELECT string_agg(CASE WHEN r.rank IS NOT NULL THEN 'a' WHEN e.bytes = r.bytes THEN 'r' ELSE 'f' END, ''
+                      ORDER BY r.place)
+    INTO outcomes
+    FROM unnest(tenant_of, ranks, event_ids, payloads) WITH ORDINALITY AS r (tenant, rank, event_id, bytes, place)
+    JOIN entries e ON e.event_id = r.event_id AND e.tenant = tenant_numbers[r.tenant];
+  END IF;
+
+  IF strpos(outcomes, 'f') > 0 OR cardinality(odd_reasons) > 0 THEN
+    LOCK TABLE quarantine IN SHARE ROW EXCLUSIVE MODE;
+    INSERT INTO quarantine (message, tenant, event_id, reason, received_at, bytes)
+    SELECT (SELECT coalesce(max(message), 0) FROM quarantine) + row_number() OVER (ORDER BY odd.kind, odd.place),
+           odd.tenant, odd.event_id, odd.reason, odd.received_at, odd.bytes
+    FROM (SELECT 1 AS kind, r.place, tenant_ids[r.tenant] AS tenant, r.event_id,
+                 format('entry %s of the ledger has the same event id %s with other bytes', e.index, r.event_id)
+                   AS reason,
+                 r.received_at, r.bytes
+          FROM unnest(tenant_of, event_ids, received_ats, payloads) WITH ORDINALITY
+               AS r (tenant, event_id, received_at, bytes, place)
+          JOIN entries e ON e.event_id = r.event_id AND e.tenant = tenant_numbers[r.tenant]
+          WHERE substr(outcomes, r.place::integer, 1) = 'f'
+          UNION ALL
+          SELECT 2, r.place, r.tenant, r.event_id, r.reason, r.received_at, r.bytes
+          FROM unnest(odd_tenants, odd_event_ids, odd_reasons, odd_received, odd_payloads) WITH ORDINALITY
+               AS r (tenant, event_id, reason, received_at, bytes, place)) AS odd;
+  END IF;
+
+  INSERT INTO positions (consumer, position) VALUES (consumer_name, consumer_position)
+  ON CONFLICT (consumer) DO UPDATE SET position = excluded.position;
+  RETURN outcomes;
+END
+$$
+-- Plans are made while the tables are small and used when they are not: only those are wanted that suit large ones.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off;
