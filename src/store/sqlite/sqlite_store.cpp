@@ -49,32 +49,33 @@ Result<void> check(const SqliteStoreConfig& config) {
 
 namespace {
 
-/// What the file says that it belongs to; a new one is told. Between log and broker nobody can change over: consumers
-/// that read the log would miss what is in the outbox or in the broker's queues, and the other way round.
+/// What the file says that it belongs to; one without a log is told. Between log and broker nobody can change over:
+/// consumers that read the log would miss what is in the outbox or in the broker's queues, and the other way round.
 Result<void> check_installation(Connection& connection, bool outbox, const std::string& file) {
-  TRY_ASSIGN(Statement* const find, connection.statement("SELECT bus, moved_to FROM installation"));
-  TRY_ASSIGN(const bool known, find->step());
-  const std::string bus = known ? find->text(0) : "";
-  const std::string moved_to = known ? find->text(1) : "";
-  if (known) find->reset();
-  if (!moved_to.empty()) {
-    return fail(ErrorCode::conflict, "{}: everything was moved to {}; serve that instead", file, moved_to);
+  const auto ask = [&](const char* sql) -> Result<std::optional<std::string>> {
+    TRY_ASSIGN(Statement* const statement, connection.statement(sql));
+    TRY_ASSIGN(const bool row, statement->step());
+    if (!row) return std::nullopt;
+    std::string text = statement->text(0);
+    statement->reset();
+    return text;
+  };
+  TRY_ASSIGN(const auto moved_to, ask("SELECT moved_to FROM installation WHERE moved_to <> ''"));
+  if (moved_to) {
+    return fail(ErrorCode::conflict, "{}: everything was moved to {}; serve that instead", file, *moved_to);
   }
-  const std::string_view wanted = outbox ? "broker" : "log";
-  if (bus == wanted) return {};
-  if (known) {
-    return fail(ErrorCode::conflict,
-                "{}: this data directory is used with {}; allowed: the same, a new directory, or `wfo migrate`", file,
-                outbox ? "the embedded bus, not with a broker" : "a broker, not with the embedded bus");
+  TRY_ASSIGN(const auto used, ask("SELECT 1 FROM log UNION ALL SELECT 1 FROM log_trimmed LIMIT 1"));
+  if (used) {
+    // A file that says nothing is from before brokers were known.
+    TRY_ASSIGN(const auto bus, ask("SELECT bus FROM installation"));
+    if (outbox == (bus.value_or("log") == "broker")) return {};
+    return fail(ErrorCode::conflict, "{}: this data directory is used with {}; allowed: the same, or a new directory",
+                file, outbox ? "the embedded bus, not with a broker" : "a broker, not with the embedded bus");
   }
-  TRY_ASSIGN(Statement* const used,
-             connection.statement("SELECT 1 FROM log UNION ALL SELECT 1 FROM log_trimmed LIMIT 1"));
-  TRY_ASSIGN(const bool has_log, used->step());
-  if (has_log) used->reset();
-  TRY_ASSIGN(Statement* const note, connection.statement("INSERT INTO installation (one, bus) VALUES (1, ?)"));
-  // A file from before brokers were known.
-  TRY(note->bind_text(has_log ? "log" : wanted).run());
-  return has_log && outbox ? check_installation(connection, outbox, file) : Result<void>();
+  TRY_ASSIGN(Statement* const note, connection.statement("INSERT INTO installation (one, bus) VALUES (1, ?) "
+                                                         "ON CONFLICT (one) DO UPDATE SET bus = excluded.bus"));
+  const std::string_view bus = outbox ? "broker" : "log";
+  return note->bind_text(bus).run();
 }
 
 }  // namespace

@@ -48,6 +48,41 @@ class SqliteStoreTest : public testing::Test {
   Opener opener_;
 };
 
+TEST_F(SqliteStoreTest, ChangesItsKindOfBusOnlyWhileNothingWasAppended) {
+  const auto with_broker = [this] {
+    auto wanted = config();
+    wanted.outbox = true;
+    return wanted;
+  };
+  open(config());
+  EXPECT_TRUE(append(*open(with_broker()), 1));
+  const auto refused = opener_.store(config());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::conflict);
+  EXPECT_NE(refused.error().message.find("used with a broker"), std::string::npos) << refused.error().message;
+  EXPECT_EQ(ids(*open(with_broker())).size(), 1U);
+}
+
+TEST_F(SqliteStoreTest, RefusesABrokerForAFileFromBeforeBrokersWereKnown) {
+  EXPECT_TRUE(append(*open(config()), 1));
+  execute("wfo.db", "DELETE FROM installation");
+  auto with_broker = config();
+  with_broker.outbox = true;
+  const auto refused = opener_.store(with_broker);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::conflict);
+  EXPECT_EQ(ids(*open(config())).size(), 1U);
+}
+
+TEST_F(SqliteStoreTest, RefusesToServeWhatWasMovedAndSaysWhereTo) {
+  EXPECT_TRUE(append(*open(config()), 1));
+  execute("wfo.db", "UPDATE installation SET moved_to = 'postgresql://db.example/wfo'");
+  const auto refused = opener_.store(config());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::conflict);
+  EXPECT_NE(refused.error().message.find("postgresql://db.example/wfo"), std::string::npos) << refused.error().message;
+}
+
 TEST_F(SqliteStoreTest, RefusesASchemaThatIsNewerThanTheProgram) {
   open(config());
   execute("wfo.db", "PRAGMA user_version=99");
