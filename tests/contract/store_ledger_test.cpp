@@ -4,10 +4,13 @@
 #include <thread>
 
 #include "contract/store_contract.h"
+#include "support/eventually.h"
 
 namespace wfo::contract {
 namespace {
 
+using store::Epoch;
+using store::Lease;
 using store::LedgerEntry;
 using store::LedgerIndex;
 using store::LedgerOutcome;
@@ -29,6 +32,19 @@ class LedgerContract : public testing::TestWithParam<LedgerUnderTest> {
   std::vector<LedgerOutcome> append(std::vector<LedgerRecord> records, store::Sequence position = 1) {
     return value(ledger().append(records, {}, "logging_service", position));
   }
+  auto append_as(Epoch epoch, std::vector<LedgerRecord> records, store::Sequence position) {
+    return ledger().append(records, {}, "logging_service", position, epoch);
+  }
+  /// Once the right of who has it for `kShort` has expired: on a server its own clock must go on.
+  std::optional<Lease> acquire_when_expired(std::string_view holder) {
+    clock_.advance(kShort);
+    std::optional<Lease> lease;
+    EXPECT_TRUE(test::eventually([&] {
+      lease = value(ledger().acquire(holder, std::chrono::hours(1)));
+      return lease.has_value();
+    }));
+    return lease;
+  }
   std::vector<LedgerIndex> search(const LedgerQuery& query) {
     std::vector<LedgerIndex> indexes;
     for (const LedgerEntry& entry : value(ledger().search(query))) {
@@ -39,6 +55,7 @@ class LedgerContract : public testing::TestWithParam<LedgerUnderTest> {
   }
   using Indexes = std::vector<LedgerIndex>;
   using Outcomes = std::vector<LedgerOutcome>;
+  static constexpr milliseconds kShort{50};
   static constexpr auto kAppended = LedgerOutcome::appended;
   static constexpr auto kRepeated = LedgerOutcome::repeated;
   static constexpr auto kForged = LedgerOutcome::forged;
@@ -258,6 +275,69 @@ TEST_P(LedgerContract, TakesFromManyAtOnceWithoutGapsOrDoubles) {
   const auto entries = value(ledger().search({.tenant = kTenant, .limit = 10'000}));
   ASSERT_EQ(entries.size(), kThreads * kBatches * 3);
   for (std::size_t i = 0; i < entries.size(); ++i) EXPECT_EQ(entries[i].index, static_cast<LedgerIndex>(i));
+}
+
+TEST_P(LedgerContract, GivesTheRightToAppendToOneAtATime) {
+  const auto first = value(ledger().acquire("a", std::chrono::hours(1)));
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->holder, "a");
+  EXPECT_EQ(first->epoch, 1);
+  EXPECT_EQ(value(ledger().acquire("b", std::chrono::hours(1))), std::nullopt);
+  const auto prolonged = value(ledger().acquire("a", std::chrono::hours(2)));
+  ASSERT_TRUE(prolonged);
+  EXPECT_EQ(prolonged->epoch, first->epoch);
+  EXPECT_GT(prolonged->expires_at, first->expires_at);
+  harness_->restart();
+  EXPECT_EQ(value(ledger().acquire("b", std::chrono::hours(1))), std::nullopt);
+  EXPECT_OK(append_as(first->epoch, {record(1)}, 1));
+  EXPECT_EQ(value(ledger().size(kTenant)), 1);
+}
+
+TEST_P(LedgerContract, TakesNothingFromWhomTheRightWasTakenOverFrom) {
+  const auto old = value(ledger().acquire("a", kShort));
+  ASSERT_TRUE(old);
+  EXPECT_OK(append_as(old->epoch, {record(1)}, 1));
+  const auto taken_over = acquire_when_expired("b");
+  ASSERT_TRUE(taken_over);
+  EXPECT_EQ(taken_over->epoch, old->epoch + 1);
+  EXPECT_EQ(value(ledger().acquire("a", std::chrono::hours(1))), std::nullopt);
+
+  const QuarantinedMessage odd;
+  EXPECT_ERROR(conflict, ledger().append(std::vector{record(2)}, {&odd, 1}, "logging_service", 2, old->epoch));
+  EXPECT_EQ(value(ledger().size(kTenant)), 1);
+  EXPECT_EQ(value(ledger().position("logging_service")), 1);
+  EXPECT_TRUE(value(ledger().quarantined(std::nullopt, 0, 10)).empty());
+  EXPECT_ERROR(conflict, append_as(taken_over->epoch + 1, {record(2)}, 2));
+  EXPECT_OK(append_as(taken_over->epoch, {record(2)}, 2));
+  EXPECT_EQ(search({.tenant = kTenant}), (Indexes{0, 1}));
+}
+
+TEST_P(LedgerContract, LeavesTheRightToWhoHadItUntilSomebodyElseTakesIt) {
+  const auto held = value(ledger().acquire("a", kShort));
+  ASSERT_TRUE(held);
+  clock_.advance(kShort);
+  EXPECT_TRUE(test::eventually([&] { return SystemClock().now() >= held->expires_at; }));
+  EXPECT_OK(append_as(held->epoch, {record(1)}, 1));
+  const auto again = value(ledger().acquire("a", kShort));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->epoch, held->epoch);
+}
+
+TEST_P(LedgerContract, GivesTheRightToTheNextWhenItIsGivenBack) {
+  const auto first = value(ledger().acquire("a", std::chrono::hours(1)));
+  ASSERT_TRUE(first);
+  EXPECT_OK(ledger().release(first->epoch));
+  EXPECT_ERROR(conflict, append_as(first->epoch, {record(1)}, 1));
+  const auto second = value(ledger().acquire("b", std::chrono::hours(1)));
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->epoch, first->epoch + 1);
+  EXPECT_OK(ledger().release(first->epoch));  // stays as it is: it was taken over
+  EXPECT_EQ(value(ledger().acquire("a", std::chrono::hours(1))), std::nullopt);
+  EXPECT_OK(append_as(second->epoch, {record(1)}, 1));
+  EXPECT_OK(ledger().release(second->epoch));
+  const auto third = value(ledger().acquire("b", std::chrono::hours(1)));
+  ASSERT_TRUE(third);
+  EXPECT_EQ(third->epoch, second->epoch + 1) << "also for who had it last";
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryLedger, LedgerContract, testing::ValuesIn(ledgers()), name_of<LedgerUnderTest>);
