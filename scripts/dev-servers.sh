@@ -267,7 +267,7 @@ forget_dead_postmaster() {
   [ -f "$file" ] || return 0
   pid=$(head -n 1 "$file")
   read -ra fields < <(stat_of "$pid") && [ "${fields[0]}" = Z ] || return 0
-  rm -f "$file"
+  rm -f "$file" "$dir/postgres/.s.PGSQL.$postgres_port.lock"
 }
 
 start_postgres() {
