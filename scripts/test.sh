@@ -43,11 +43,12 @@ done
 require_debian
 install_packages build test
 command -v npm >/dev/null || install_packages npm
-ajv=tests/contracts/ajv
-if [ "$ajv/package-lock.json" -nt "$ajv/node_modules/.package-lock.json" ]; then
-  say "installing the npm packages of $ajv"
-  npm ci --prefix "$ajv" --no-audit --no-fund
-fi
+for folder_of_npm in tests/contracts/ajv tests/production/node; do
+  if [ "$folder_of_npm/package-lock.json" -nt "$folder_of_npm/node_modules/.package-lock.json" ]; then
+    say "installing the npm packages of $folder_of_npm"
+    npm ci --prefix "$folder_of_npm" --no-audit --no-fund
+  fi
+done
 # Only now: npm itself stays with the Node that it was installed for.
 node=$(scripts/node.sh)
 export PATH=${node%/*}:$PATH
