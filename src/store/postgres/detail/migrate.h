@@ -1,0 +1,38 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "store/postgres/detail/connection.h"
+
+namespace wfo::store::postgres {
+
+struct Migration {
+  int number;            // 1, 2, 3, … without gaps
+  std::string_view sql;  // never edited once released
+};
+
+/// The files `0001_….sql`, `0002_….sql`, … as migrations, in order. Bad names are our bug.
+template <class Files>
+[[nodiscard]] std::vector<Migration> as_migrations(const Files& files) {
+  std::vector<Migration> migrations;
+  for (const auto& file : files) {
+    int number = 0;
+    for (const char c : file.name.substr(0, 4)) number = number * 10 + (c - '0');
+    migrations.push_back({number, file.text});
+    INVARIANT(number == static_cast<int>(migrations.size()));
+  }
+  return migrations;
+}
+
+/// Brings the connection's schema to the newest version, making it if it is not there, and returns that version. Who
+/// finds the newest needs no right to change it. Of several processes at once one works and the others wait for it; all
+/// takes effect, or nothing. `thing` is what the schema holds, for messages.
+/// Errors: `conflict` the schema is newer than this program; `invalid_argument` the role may not make what is missing,
+/// or the server is too old; `unavailable`.
+[[nodiscard]] Result<int> migrate(Connection& connection, std::span<const Migration> migrations,
+                                  std::string_view thing);
+
+}  // namespace wfo::store::postgres
