@@ -58,14 +58,21 @@ function(wfo_test name)
   endif()
 endfunction()
 
+# wfo_test_servers_folder(<variable>)
+# The folder of the servers of a run of ctest. Not in the build folder: PostgreSQL's user may have no way there, and its
+# socket's path must be short.
+function(wfo_test_servers_folder variable)
+  string(MD5 hash ${CMAKE_BINARY_DIR})
+  string(SUBSTRING ${hash} 0 8 hash)
+  set(${variable} /tmp/wfo-test-servers-${hash} PARENT_SCOPE)
+endfunction()
+
 # wfo_test_needs_servers(<test> <postgres|rabbitmq>...)
 # One pair of servers per run of ctest, started by the tests test_servers_up_<server> that tests/CMakeLists.txt adds.
 # The test finds their folder in the environment variable WFO_TEST_SERVERS; started by hand without that, it starts its own.
 function(wfo_test_needs_servers test)
-  string(MD5 hash ${CMAKE_BINARY_DIR})
-  string(SUBSTRING ${hash} 0 8 hash)
-  # Not in the build folder: PostgreSQL's user may have no way there, and its socket's path must be short.
-  set_property(TEST ${test} APPEND PROPERTY ENVIRONMENT WFO_TEST_SERVERS=/tmp/wfo-test-servers-${hash})
+  wfo_test_servers_folder(folder)
+  set_property(TEST ${test} APPEND PROPERTY ENVIRONMENT WFO_TEST_SERVERS=${folder})
   foreach(server IN LISTS ARGN)
     set_property(TEST ${test} APPEND PROPERTY FIXTURES_REQUIRED test_servers_${server})
   endforeach()
