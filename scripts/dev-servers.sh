@@ -94,12 +94,20 @@ refuse_taken_port() { # PORT WHAT
 
 # --- the folder
 
+# Whether nothing but what a first `up` makes before its state is in there, apart from NAME...
+is_fresh() {
+  local name names=()
+  for name in "$@"; do names+=(! -name "$name"); done
+  [ -f "$dir/state" ] || [ -z "$(find "$dir" -mindepth 1 -maxdepth 1 "${names[@]}" -print -quit)" ]
+}
+
 open_folder() {
   [ ! -L "$dir" ] || die "$dir is a link; --directory must name a folder"
-  [ -e "$dir" ] || mkdir -m 711 -- "$dir" || die "cannot make $dir"
-  [ -d "$dir" ] && [ -O "$dir" ] || die "$dir is no folder of user $(id -un); choose another with --directory"
-  [ -f "$dir/state" ] || [ -z "$(find "$dir" -mindepth 1 -maxdepth 1 ! -name lock -print -quit)" ] ||
-    die "$dir holds something else already; choose another folder with --directory"
+  # Another `up` may make it at this moment.
+  [ -d "$dir" ] || mkdir -m 711 -- "$dir" 2>/dev/null || [ -d "$dir" ] ||
+    die "cannot make the folder $dir; --directory must name one whose parent is there and writable"
+  [ -O "$dir" ] || die "$dir is no folder of user $(id -un); choose another with --directory"
+  [ -f "$dir/lock" ] || is_fresh lock || die "$dir holds something else already; choose another folder with --directory"
   chmod 711 "$dir"
 }
 
@@ -107,10 +115,11 @@ open_folder() {
 lock_folder() {
   while :; do
     [ "$1" != make ] || open_folder
-    exec 9>"$dir/lock"
+    { exec 9>"$dir/lock"; } 2>/dev/null || { [ "$1" = make ] && continue || return 1; }
     flock 9
-    [ "$dir/lock" -ef "/proc/$$/fd/9" ] && return
+    [ "$dir/lock" -ef "/proc/$$/fd/9" ] && break
   done
+  [ "$1" != make ] || is_fresh lock tls || die "$dir holds something else already; choose another folder with --directory"
 }
 
 load_state() {
@@ -520,8 +529,7 @@ end_watch() {
 down() {
   [ -d "$dir" ] || { say "nothing to stop: there is no folder $dir" && return; }
   [ -O "$dir" ] || die "$dir is no folder of user $(id -un)"
-  lock_folder keep
-  load_state || { say "nothing to stop: no server was ever started in $dir" && return; }
+  lock_folder keep && load_state || { say "nothing to stop: no server was ever started in $dir" && return; }
   derive
   end_watch
   if [ -n "$delete" ]; then # then nobody needs what a good end would still write
@@ -603,8 +611,8 @@ case "$command" in
   *)
     [ -n "$server" ] || usage_error "$command needs a server: postgres or rabbitmq"
     [ -z "$mode" ] || [ "$server" = postgres ] || usage_error "--mode is for postgres"
+    lock_folder keep 2>/dev/null || true
     require_state
-    lock_folder keep
     "${command}_$server" $mode
     ;;
 esac

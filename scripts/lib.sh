@@ -41,6 +41,26 @@ install_from_debian() {
   apt update && apt install --yes --no-install-recommends "$@"
 }
 
+# Servers come with packages only to be run by scripts/dev-servers.sh: none is to start as a service, nor is PostgreSQL to
+# make its main cluster. Says so to Debian's tools for as long as `install_from_debian` takes; what the machine's owner said
+# about it stays as it is.
+install_without_services() {
+  (
+    policy=/usr/sbin/policy-rc.d cluster=/etc/postgresql-common/createcluster.d/wfo.conf ours=()
+    trap '[ ${#ours[@]} -eq 0 ] || as_root rm -f "${ours[@]}"' EXIT
+    trap 'exit 130' INT TERM
+    if [ ! -e "$policy" ]; then
+      ours+=("$policy")
+      as_root sh -c 'printf "#!/bin/sh\nexit 101\n" >"$1" && chmod 755 "$1"' sh "$policy"
+    fi
+    if [ ! -e "$cluster" ]; then
+      ours+=("$cluster")
+      as_root sh -c 'mkdir -p "${1%/*}" && echo "create_main_cluster = false" >"$1"' sh "$cluster"
+    fi
+    install_from_debian "$@"
+  )
+}
+
 # install_packages <part>...: installs what is not there yet of these parts of packages.txt; touches nothing else.
 install_packages() {
   local part package missing=()
@@ -51,7 +71,7 @@ install_packages() {
   done
   [ ${#missing[@]} -eq 0 ] && return
   say "installing ${missing[*]}"
-  install_from_debian "${missing[@]}" || die "apt-get could not install: ${missing[*]}"
+  install_without_services "${missing[@]}" || die "apt-get could not install: ${missing[*]}"
 }
 
 require_debian() {
