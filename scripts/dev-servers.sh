@@ -53,8 +53,16 @@ pid_in() {
   local pid start fields
   [ -f "$1" ] && [ -f "$1.start" ] || return 1
   pid=$(<"$1") start=$(<"$1.start")
-  read -ra fields < <(stat_of "$pid") || return 1
-  [ "${fields[0]}" != Z ] && [ "${fields[19]}" = "$start" ] && echo "$pid"
+  has_ended "$pid" && return 1
+  read -ra fields < <(stat_of "$pid") && [ "${fields[19]}" = "$start" ] && echo "$pid"
+}
+
+# Also when it waits to be collected, which nobody may ever do in a container. As long as it has other threads, such a
+# process still holds its files and ports.
+has_ended() { # PID
+  local fields
+  read -ra fields < <(stat_of "$1") || return 0
+  [ "${fields[0]}" = Z ] && [ "${fields[17]}" -le 1 ]
 }
 
 is_paused() {
@@ -73,8 +81,8 @@ family_of() {
 }
 
 await_end() { # PID WHAT
-  local until=$((SECONDS + patience_s)) fields
-  while read -ra fields < <(stat_of "$1") && [ "${fields[0]}" != Z ]; do
+  local until=$((SECONDS + patience_s))
+  until has_ended "$1"; do
     [ "$SECONDS" -lt "$until" ] || die "$2 (process $1) has not ended within $patience_s seconds"
     sleep 0.02
   done
@@ -272,10 +280,10 @@ start_postmaster() {
 # PostgreSQL takes a killed process for a running one as long as process 1 has not collected it, which in a container
 # may be never.
 forget_dead_postmaster() {
-  local file=$dir/postgres/data/postmaster.pid pid fields
+  local file=$dir/postgres/data/postmaster.pid pid
   [ -f "$file" ] || return 0
   pid=$(head -n 1 "$file")
-  read -ra fields < <(stat_of "$pid") && [ "${fields[0]}" = Z ] || return 0
+  [ -d "/proc/$pid" ] && has_ended "$pid" || return 0 # else PostgreSQL sees for itself
   rm -f "$file" "$dir/postgres/.s.PGSQL.$postgres_port.lock"
 }
 
