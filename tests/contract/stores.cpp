@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 
 #include "contract/store_contract.h"
+#include "store/postgres/postgres_ledger.h"
 #include "store/sqlite/sqlite_ledger.h"
 #include "store/sqlite/sqlite_store.h"
+#include "support/postgres_schema.h"
+#include "support/servers.h"
 #include "support/temporary_directory.h"
 
 namespace wfo::contract {
@@ -46,7 +49,8 @@ class SqliteLedgerHarness final : public LedgerHarness {
   store::LedgerStore& ledger() override { return *ledger_; }
   void restart() override {
     ledger_.reset();
-    auto opened = store::sqlite::SqliteLedger::open({.directory = directory_.path()}, clock_, Logger::silent(), metrics_);
+    auto opened =
+        store::sqlite::SqliteLedger::open({.directory = directory_.path()}, clock_, Logger::silent(), metrics_);
     if (!opened) throw std::runtime_error(opened.error().message);
     ledger_ = *std::move(opened);
   }
@@ -56,6 +60,29 @@ class SqliteLedgerHarness final : public LedgerHarness {
   const Clock& clock_;
   Metrics metrics_;
   std::unique_ptr<store::sqlite::SqliteLedger> ledger_;
+};
+
+/// In a schema of its own.
+class PostgresLedgerHarness final : public LedgerHarness {
+ public:
+  PostgresLedgerHarness() {
+    config_.url = test::PostgresServer::shared().ledger_url();
+    config_.schema = schema_.name();
+    restart();
+  }
+  store::LedgerStore& ledger() override { return *ledger_; }
+  void restart() override {
+    ledger_.reset();
+    auto opened = store::postgres::PostgresLedger::open(config_, Logger::silent(), metrics_);
+    if (!opened) throw std::runtime_error(opened.error().message);
+    ledger_ = *std::move(opened);
+  }
+
+ private:
+  test::PostgresSchema schema_{test::PostgresServer::shared().ledger_url()};
+  store::postgres::PostgresLedgerConfig config_;
+  Metrics metrics_;
+  std::unique_ptr<store::postgres::PostgresLedger> ledger_;
 };
 
 }  // namespace
@@ -73,7 +100,8 @@ std::vector<StoreUnderTest> stores() {
 }
 
 std::vector<LedgerUnderTest> ledgers() {
-  return {{"sqlite", [](const Clock& clock) { return std::make_unique<SqliteLedgerHarness>(clock); }}};
+  return {{"sqlite", [](const Clock& clock) { return std::make_unique<SqliteLedgerHarness>(clock); }},
+          {"postgres", [](const Clock&) { return std::make_unique<PostgresLedgerHarness>(); }}};
 }
 
 const events::Contracts& contracts() {

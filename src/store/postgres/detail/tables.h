@@ -146,7 +146,7 @@ class DeadLettersTable final : public DeadLetterStore {
 
 class OpportunitiesTable final : public OpportunityStore {
  public:
-  explicit OpportunitiesTable(Connection& connection) : connection_(connection) {}
+  OpportunitiesTable(Connection& connection, Connection::Mode mode) : connection_(connection), mode_(mode) {}
   Result<std::vector<std::optional<Opportunity>>> load(const TenantId& tenant,
                                                        std::span<const OpportunityId> ids) const override;
   Result<void> upsert(std::span<const Opportunity> batch) override;
@@ -156,6 +156,7 @@ class OpportunitiesTable final : public OpportunityStore {
 
  private:
   Connection& connection_;
+  const Connection::Mode mode_;
 };
 
 class DefinitionsTable final : public DefinitionStore {
@@ -186,7 +187,7 @@ class Tables final : public Transaction {
         triggers_(connection),
         inbox_(connection),
         dead_letters_(connection),
-        opportunities_(connection),
+        opportunities_(connection, mode),
         definitions_(connection) {}
 
   [[nodiscard]] LogTable& log_table() { return log_; }

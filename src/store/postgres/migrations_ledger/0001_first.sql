@@ -1,13 +1,14 @@
--- The audit log: a schema, or a database, of its own. Times are milliseconds since 1970 UTC. Everything lies in the
--- first schema of the search path.
+-- The audit log: runs inside a schema of its own, possibly in another database than the rest. Ids are uuids, times are
+-- milliseconds since 1970 UTC, payloads are bytes. A role that appends needs no right to change or delete `entries` or
+-- `quarantine`: SELECT and INSERT on these and on event_types, UPDATE besides on the others.
 
--- Who may append: one row. The clock is the server's.
-CREATE TABLE lease (
-  one        boolean PRIMARY KEY DEFAULT true CHECK (one),
-  holder     text NOT NULL,    -- '': it was given back
-  epoch      bigint NOT NULL,  -- counts the holders
+-- Work that one process does at a time: `append`.
+CREATE TABLE leases (
+  name       text COLLATE "C" PRIMARY KEY,
+  holder     text NOT NULL,    -- '' when it was given back
+  epoch      bigint NOT NULL,  -- counts its holders
   expires_at bigint NOT NULL
-);
+) WITH (fillfactor = 50);
 
 CREATE TABLE tenants (
   tenant integer PRIMARY KEY,  -- 1, 2, 3, … in the order in which they came
@@ -17,7 +18,7 @@ CREATE TABLE tenants (
 
 CREATE TABLE event_types (
   type integer PRIMARY KEY,    -- 1, 2, 3, …
-  name text NOT NULL UNIQUE
+  name text COLLATE "C" NOT NULL UNIQUE
 );
 
 CREATE TABLE entries (
@@ -60,7 +61,7 @@ CREATE INDEX quarantine_by_tenant ON quarantine (tenant, message) WHERE tenant I
 
 -- How far each consumer has come.
 CREATE TABLE positions (
-  consumer text PRIMARY KEY,
+  consumer text COLLATE "C" PRIMARY KEY,
   position bigint NOT NULL
 ) WITH (fillfactor = 50);
 
@@ -76,8 +77,8 @@ CREATE FUNCTION append_entries(
   tenant_ids     uuid[],     -- each once, in the order in which they came
   type_names     text[],     -- each once
   -- A place for each record.
-  tenant_of      integer[],  -- its tenant's place in tenant_ids, from 1
-  type_of        integer[],  -- its type's place in type_names, from 1
+  tenant_of      bigint[],  -- its tenant's place in tenant_ids, from 1
+  type_of        bigint[],  -- its type's place in type_names, from 1
   rank_of        bigint[],   -- how many of its tenant come before it; null: its id comes before it
   event_ids      uuid[],
   timestamps     bigint[],
@@ -103,7 +104,7 @@ DECLARE
   outcomes       text := repeat('a', cardinality(event_ids));
 BEGIN
   IF lease_epoch IS NOT NULL THEN
-    PERFORM FROM lease WHERE epoch = lease_epoch AND holder <> '' FOR SHARE;
+    PERFORM FROM leases WHERE name = 'append' AND epoch = lease_epoch AND holder <> '' FOR SHARE;
     IF NOT FOUND THEN
       RETURN NULL;
     END IF;
@@ -176,7 +177,7 @@ BEGIN
   END IF;
 
   IF strpos(outcomes, 'f') > 0 OR cardinality(odd_reasons) > 0 THEN
-    LOCK TABLE quarantine IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM pg_advisory_xact_lock('quarantine'::regclass::oid::bigint);
     INSERT INTO quarantine (message, tenant, event_id, reason, received_at, bytes)
     SELECT (SELECT coalesce(max(message), 0) FROM quarantine) + row_number() OVER (ORDER BY odd.kind, odd.place),
            odd.tenant, odd.event_id, odd.reason, odd.received_at, odd.bytes
@@ -198,6 +199,61 @@ BEGIN
   ON CONFLICT (consumer) DO UPDATE SET position = excluded.position;
   RETURN outcomes;
 END
+$$;
+
+-- Entries of a tenant's ledger in the order of their index, at most `count_max`, the first one at `first_index` or
+-- behind it. Null or '': whatever it is.
+CREATE FUNCTION find_entries(
+  tenant_id          uuid,
+  first_index        bigint,
+  count_max          bigint,
+  type_name          text,
+  from_time          bigint,  -- of the event, inclusive
+  to_time            bigint,  -- exclusive
+  wanted_workflow    uuid,
+  wanted_opportunity uuid
+) RETURNS SETOF entries LANGUAGE plpgsql STABLE ROWS 100 AS $$
+DECLARE
+  its_tenant  integer := (SELECT t.tenant FROM tenants t WHERE t.id = tenant_id);
+  wanted_type integer := (SELECT y.type FROM event_types y WHERE y.name = type_name);
+  left_over   bigint := count_max;
+  taken       bigint;
+  place       bigint;
+BEGIN
+  IF its_tenant IS NULL OR (wanted_type IS NULL AND type_name <> '') THEN
+    RETURN;
+  END IF;
+  IF wanted_workflow IS NOT NULL THEN
+    RETURN QUERY
+    SELECT * FROM entries e
+    WHERE e.workflow = wanted_workflow AND e.index >= first_index AND e.tenant = its_tenant
+      AND (wanted_type IS NULL OR e.type = wanted_type) AND e.timestamp >= from_time AND e.timestamp < to_time
+      AND (wanted_opportunity IS NULL OR e.opportunity = wanted_opportunity)
+    ORDER BY e.index LIMIT count_max;
+  ELSIF wanted_opportunity IS NOT NULL THEN
+    RETURN QUERY
+    SELECT * FROM entries e
+    WHERE e.opportunity = wanted_opportunity AND e.index >= first_index AND e.tenant = its_tenant
+      AND (wanted_type IS NULL OR e.type = wanted_type) AND e.timestamp >= from_time AND e.timestamp < to_time
+    ORDER BY e.index LIMIT count_max;
+  ELSE
+    FOR place IN
+      SELECT b.block FROM blocks b
+      WHERE b.tenant = its_tenant AND b.block >= first_index >> 10 AND b.last >= from_time AND b.first < to_time
+        AND (wanted_type IS NULL OR b.types & (1::bigint << (wanted_type & 63)) <> 0)
+      ORDER BY b.block
+    LOOP
+      RETURN QUERY
+      SELECT * FROM entries e
+      WHERE e.tenant = its_tenant AND e.index >= greatest(first_index, place << 10) AND e.index < (place + 1) << 10
+        AND (wanted_type IS NULL OR e.type = wanted_type) AND e.timestamp >= from_time AND e.timestamp < to_time
+      ORDER BY e.index LIMIT left_over;
+      GET DIAGNOSTICS taken = ROW_COUNT;
+      left_over := left_over - taken;
+      EXIT WHEN left_over <= 0;
+    END LOOP;
+  END IF;
+END
 $$
--- Plans are made while the tables are small and used when they are not: only those are wanted that suit large ones.
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off;
+-- A page must cost what it holds: no plan that collects all and sorts it.
+SET enable_bitmapscan = off;

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/time.h"
+#include "store/ledger_store.h"
+
+namespace wfo::store::postgres {
+
+struct PostgresLedgerConfig {
+  /// libpq's connection string: a URI or `key=value …`, with TLS options as libpq has them. May name another database
+  /// and another role than the store's.
+  std::string url = {};
+  std::string schema = "wfo_ledger";       // holds all tables; made if it is not there
+  int connections = 3;                     // 2..100: one appends, the others read
+  milliseconds connect_timeout{5'000};     // 2 s..1 h, whole seconds
+  milliseconds statement_timeout{30'000};  // 100 ms..1 h: of one statement, on the server
+  milliseconds lock_timeout{10'000};       // 100 ms..1 h: of waiting for somebody else's lock
+  milliseconds tcp_timeout{10'000};        // 4 s..1 h: until a peer that does not answer is given up
+  std::string application = "wfo";         // how the server's list of sessions shows this process
+  friend bool operator==(const PostgresLedgerConfig&, const PostgresLedgerConfig&) = default;
+};
+
+/// Errors: `invalid_argument` names the field, its value and what is allowed; of `url` never the password.
+[[nodiscard]] Result<void> check(const PostgresLedgerConfig& config);
+
+/// The ledger in a schema of its own in PostgreSQL, which several processes may share
+/// (docs/adr/0008-postgres-ledger.md). Any thread; at most `connections` calls at once, others wait.
+///
+/// An append is one statement, so one round trip and one transaction: no lock is ever held while the server waits for
+/// this process, which may have been paused. Appends of one tenant go one after the other, whoever makes them, and its
+/// indexes have no gaps. Which clock a lease runs on is the server's.
+///
+/// When the connection is lost in the middle of an append nobody knows whether it took effect; the error is
+/// `unavailable`. It is safe to append the same again: what is there already is `repeated`, and a forgery that was set
+/// aside is set aside once more.
+class PostgresLedger final : public LedgerStore {
+ public:
+  /// Connects, brings the schema to the newest version and logs what it found: server, database, schema, version. All
+  /// that is handed in must outlive the ledger. Errors: `invalid_argument` the configuration, or the role lacks a
+  /// right: says which; `unavailable` the server cannot be reached or does not let us in: says why; `conflict` the
+  /// schema is newer than this program. No message holds the password.
+  [[nodiscard]] static Result<std::unique_ptr<PostgresLedger>> open(PostgresLedgerConfig config, Logger& log,
+                                                                    Metrics& metrics);
+  ~PostgresLedger() override;
+
+  /// For people: `PostgreSQL 15.4 at host:5432, database audit, schema wfo_ledger version 1`.
+  [[nodiscard]] const std::string& description() const;
+
+  Result<std::optional<Lease>> acquire(std::string_view holder, milliseconds length) override;
+  Result<void> release(Epoch epoch) override;
+  Result<std::vector<LedgerOutcome>> append(std::span<const LedgerRecord> records,
+                                            std::span<const QuarantinedMessage> unreadable, std::string_view consumer,
+                                            Sequence position, std::optional<Epoch> epoch = std::nullopt) override;
+  Result<Sequence> position(std::string_view consumer) override;
+  Result<LedgerIndex> size(const TenantId& tenant) override;
+  Result<std::vector<TenantId>> tenants() override;
+  Result<std::vector<LedgerEntry>> search(const LedgerQuery& query) override;
+  Result<std::vector<QuarantinedMessage>> quarantined(const std::optional<TenantId>& tenant, std::int64_t after,
+                                                      std::size_t limit) override;
+
+ private:
+  struct State;
+  explicit PostgresLedger(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace wfo::store::postgres
