@@ -529,9 +529,12 @@ watch() { # PID
 }
 
 end_watch() {
-  local pid
+  local pid family member
   pid=$(pid_in "$dir/watch.pid") || return 0
-  [ "$pid" = "$$" ] || kill -KILL -- "-$pid" 2>/dev/null || true
+  [ "$pid" != "$$" ] || return 0
+  family=$(family_of "$pid")
+  kill -KILL $family 2>/dev/null || true
+  for member in $family; do await_end "$member" "the process that watches"; done
 }
 
 down() {
