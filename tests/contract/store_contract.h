@@ -31,6 +31,8 @@ class StoreHarness {
 };
 struct StoreUnderTest {
   std::string name;
+  bool outbox = false;  // what is appended to its log awaits publication
+  /// Leases run on the clock, too.
   std::function<std::unique_ptr<StoreHarness>(const events::Contracts&, const Clock&)> make;
   friend std::ostream& operator<<(std::ostream& out, const StoreUnderTest& one) { return out << one.name; }
 };

@@ -14,6 +14,9 @@ using store::Transaction;
 class LogContract : public StoreContract {
  protected:
   std::size_t trim(Sequence through, Timestamp before, std::size_t count_max) {
+    std::vector<Sequence> published;  // where entries await publication, they are kept until then
+    for (const LogEntry& entry : entries()) published.push_back(entry.sequence);
+    EXPECT_OK(write([&](Transaction& transaction) { return transaction.outbox().mark_published(published); }));
     return value(write([&](Transaction& transaction) { return transaction.log().trim(through, before, count_max); }));
   }
   std::vector<Sequence> sequences() {
