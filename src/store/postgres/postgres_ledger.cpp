@@ -157,10 +157,11 @@ Result<void> check(const PostgresLedgerConfig& config) {
   if (config.connections < 2 || config.connections > 100) {
     return fail(ErrorCode::invalid_argument, "ledger: connections is {}; allowed: 2 to 100", config.connections);
   }
-  TRY(check_duration("connect_timeout", config.connect_timeout, milliseconds(2'000), kHour));
-  TRY(check_duration("statement_timeout", config.statement_timeout, milliseconds(100), kHour));
-  TRY(check_duration("lock_timeout", config.lock_timeout, milliseconds(100), kHour));
-  return check_duration("tcp_timeout", config.tcp_timeout, milliseconds(4'000), kHour);
+  constexpr milliseconds kSecond = std::chrono::seconds(1);
+  TRY(check_duration("connect_timeout", config.connect_timeout, 2 * kSecond, 300 * kSecond));
+  TRY(check_duration("statement_timeout", config.statement_timeout, kSecond / 10, kHour));
+  TRY(check_duration("lock_timeout", config.lock_timeout, kSecond / 10, kHour));
+  return check_duration("tcp_timeout", config.tcp_timeout, kSecond, 600 * kSecond);
 }
 
 struct PostgresLedger::State {
@@ -198,7 +199,7 @@ Result<std::unique_ptr<PostgresLedger>> PostgresLedger::open(PostgresLedgerConfi
   TRY(check(config));
   ConnectionOptions options{.url = config.url,
                             .schema = config.schema,
-                            .connect_timeout = std::chrono::ceil<std::chrono::seconds>(config.connect_timeout),
+                            .connect_timeout = config.connect_timeout,
                             .statement_timeout = config.statement_timeout,
                             .lock_timeout = config.lock_timeout,
                             .tcp_timeout = config.tcp_timeout,

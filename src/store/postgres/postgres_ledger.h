@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -11,32 +12,30 @@
 namespace wfo::store::postgres {
 
 struct PostgresLedgerConfig {
-  /// libpq's connection string: a URI or `key=value …`, with TLS options as libpq has them. May name another database
-  /// and another role than the store's.
+  /// As `PostgresStoreConfig::url`; may name another database and another role than that of the store.
   std::string url = {};
-  std::string schema = "wfo_ledger";       // holds all tables; made if it is not there
-  int connections = 3;                     // 2..100: one appends, the others read
-  milliseconds connect_timeout{5'000};     // 2 s..1 h, whole seconds
-  milliseconds statement_timeout{30'000};  // 100 ms..1 h: of one statement, on the server
-  milliseconds lock_timeout{10'000};       // 100 ms..1 h: of waiting for somebody else's lock
-  milliseconds tcp_timeout{10'000};        // 4 s..1 h: until a peer that does not answer is given up
-  std::string application = "wfo";         // how the server's list of sessions shows this process
-  friend bool operator==(const PostgresLedgerConfig&, const PostgresLedgerConfig&) = default;
+  std::string schema = "wfo_ledger";        // 1..63 of a-z, 0-9, _ and -, not beginning with pg_
+  int connections = 3;                      // 2..100: calls at once; one of them appends
+  std::chrono::seconds connect_timeout{5};  // 2 s..300 s, for each host
+  milliseconds statement_timeout{30'000};   // 100 ms..1 h: a statement that takes longer fails
+  milliseconds lock_timeout{10'000};        // 100 ms..1 h: so does one that waits longer for a lock
+  milliseconds tcp_timeout{10'000};         // 1 s..10 min: a peer that does not answer is given up
+  std::string application = "wfo";          // the default application_name
 };
 
 /// Errors: `invalid_argument` names the field, its value and what is allowed; of `url` never the password.
 [[nodiscard]] Result<void> check(const PostgresLedgerConfig& config);
 
 /// The ledger in a schema of its own in PostgreSQL, which several processes may share
-/// (docs/adr/0008-postgres-ledger.md). Any thread; at most `connections` calls at once, others wait.
+/// (docs/adr/0009-postgres-ledger.md). Any thread; at most `connections` calls at once, others wait.
 ///
 /// An append is one statement, so one round trip and one transaction: no lock is ever held while the server waits for
 /// this process, which may have been paused. Appends of one tenant go one after the other, whoever makes them, and its
-/// indexes have no gaps. Which clock a lease runs on is the server's.
+/// indexes have no gaps. A lease runs on the server's clock.
 ///
 /// When the connection is lost in the middle of an append nobody knows whether it took effect; the error is
-/// `unavailable`. It is safe to append the same again: what is there already is `repeated`, and a forgery that was set
-/// aside is set aside once more.
+/// `unavailable`. It is safe to append the same again: entries that are there already are `repeated`. (What was set
+/// aside is set aside once more: the quarantine takes whatever comes.)
 class PostgresLedger final : public LedgerStore {
  public:
   /// Connects, brings the schema to the newest version and logs what it found: server, database, schema, version. All
