@@ -192,7 +192,7 @@ Result<EventId> DeadLetters::replay(const Operator& who, const DeadLetterId& id,
   TRY_ASSIGN(const auto letter, show(who.tenant, id));
   TRY(check_waiting(letter));
   const EventId new_id(ids_.next());
-  auto event = mended_event(who, letter, mended, new_id);
+  auto event = mended_event(letter, mended, new_id);
   if (!event) {
     auto error = std::move(event).error();
     if (error.code == ErrorCode::invalid_argument && !mended) error.message += "; a mended message can be given";
@@ -214,7 +214,7 @@ Result<EventId> DeadLetters::replay(const Operator& who, const DeadLetterId& id,
   return new_id;
 }
 
-Result<events::EventPtr> DeadLetters::mended_event(const Operator& who, const store::DeadLetter& letter,
+Result<events::EventPtr> DeadLetters::mended_event(const store::DeadLetter& letter,
                                                    const std::optional<std::string>& mended,
                                                    const EventId& new_id) const {
   const std::string& bytes = mended ? *mended : letter.bytes;
@@ -226,8 +226,8 @@ Result<events::EventPtr> DeadLetters::mended_event(const Operator& who, const st
     return fail(ErrorCode::invalid_argument, "its type is {}; the message that was set aside is a {}", event->type(),
                 letter.type);
   }
-  const bool names_tenant = letter.tenant != system_tenant() || who.tenant;
-  if (names_tenant && event->tenant() != letter.tenant) {
+  // Who may see a letter of the system tenant works for the installation: whose message it was, he has found out.
+  if (letter.tenant != system_tenant() && event->tenant() != letter.tenant) {
     return fail(ErrorCode::invalid_argument, "its tenant is {}; the message that was set aside belongs to {}",
                 event->tenant().to_string(), letter.tenant.to_string());
   }

@@ -61,8 +61,8 @@ class DeadLetters {
                                        const std::optional<std::string>& mended = std::nullopt);
 
  private:
-  Result<events::EventPtr> mended_event(const Operator& who, const store::DeadLetter& letter,
-                                        const std::optional<std::string>& mended, const EventId& new_id) const;
+  Result<events::EventPtr> mended_event(const store::DeadLetter& letter, const std::optional<std::string>& mended,
+                                        const EventId& new_id) const;
 
   store::Store& store_;
   const events::Contracts& contracts_;

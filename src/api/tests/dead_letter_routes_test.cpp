@@ -142,6 +142,16 @@ TEST_F(DeadLetterRoutes, HideTheLettersOfOtherTenants) {
   EXPECT_EQ(text_at(get(path(mine)), "status"), "waiting");
 }
 
+TEST_F(DeadLetterRoutes, LetTheSystemTenantMendWhatNamedNoTenantIntoSomebodys) {
+  const auto id = add("{", system_tenant());
+  const Headers system = {{"X-Tenant-Id", system_tenant().to_string()}};
+  EXPECT_EQ(post(path(id, "/replay"), fmt::format(R"({{"body":{}}})", update("A-1"))).status, 404);
+  const auto letter = post(path(id, "/replay"), fmt::format(R"({{"body":{}}})", update("A-1")), system);
+  EXPECT_EQ(letter.status, 200) << letter.body;
+  settle();
+  EXPECT_THAT(all_at(get("/api/v1/workflows"), "workflows", "externalId"), ElementsAre("A-1"));
+}
+
 TEST_F(DeadLetterRoutes, AnswerUnknownIdsWith404) {
   for (const auto* const id : {"01956a3e-7d2c-7c1b-9f0e-5b2f1d8a4c11", "17"}) {
     EXPECT_EQ(get(path(id)).status, 404);
