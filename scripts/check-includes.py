@@ -54,7 +54,7 @@ LIBRARIES = {
     "boost/": ["api", "app"],
     "CLI/": ["app"],
     "libpq": ["store/postgres"],
-    "openssl/": ["base"],
+    "openssl/": ["base", "bus/rabbitmq"],
     "postgresql/": ["store/postgres"],
     "prometheus/": ["base"],
     "rabbitmq-c/": ["bus/rabbitmq"],
