@@ -21,6 +21,21 @@ std::string bounded_reason(std::string_view reason) {
   return std::string(reason.substr(0, end)) += kCut;
 }
 
+store::DeadLetter dead_letter(const bus::Delivery& delivery, std::string_view queue, std::string_view reason,
+                              int attempts, IdSource& ids, Timestamp now) {
+  store::DeadLetter letter;
+  letter.id = DeadLetterId(ids.next());
+  letter.tenant = delivery.event ? delivery.event->tenant() : system_tenant();
+  letter.queue = queue;
+  letter.type = delivery.event ? delivery.event->type() : "";
+  letter.headers = delivery.headers;
+  letter.bytes = delivery.event ? delivery.event->bytes() : delivery.unreadable_bytes;
+  letter.reason = bounded_reason(reason);
+  letter.attempts = attempts;
+  letter.created_at = now;
+  return letter;
+}
+
 Result<void> StoreSink::commit(bus::Consumer& consumer, std::span<const bus::Delivery> batch) {
   const auto commit_parts = [&](Deliveries readable, std::span<const store::DeadLetter> unreadable) {
     return consumer.redelivers() ? commit_fresh(consumer, batch, readable, unreadable)
@@ -35,7 +50,7 @@ Result<void> StoreSink::commit(bus::Consumer& consumer, std::span<const bus::Del
     if (delivery.event) {
       readable.push_back(delivery);
     } else {
-      unreadable.push_back(letter(consumer, delivery, delivery.unreadable_reason, 1));
+      unreadable.push_back(dead_letter(delivery, consumer.queue(), delivery.unreadable_reason, 1, ids_, clock_.now()));
     }
   }
   return commit_parts(readable, unreadable);
@@ -99,24 +114,9 @@ Result<void> StoreSink::commit_fresh(bus::Consumer& consumer, Deliveries batch, 
   }
 }
 
-store::DeadLetter StoreSink::letter(const bus::Consumer& consumer, const bus::Delivery& delivery,
-                                    std::string_view reason, int attempts) {
-  store::DeadLetter letter;
-  letter.id = DeadLetterId(ids_.next());
-  letter.tenant = delivery.event ? delivery.event->tenant() : system_tenant();
-  letter.queue = consumer.queue();
-  letter.type = delivery.event ? delivery.event->type() : "";
-  letter.headers = delivery.headers;
-  letter.bytes = delivery.event ? delivery.event->bytes() : delivery.unreadable_bytes;
-  letter.reason = bounded_reason(reason);
-  letter.attempts = attempts;
-  letter.created_at = clock_.now();
-  return letter;
-}
-
 Result<void> StoreSink::set_aside(bus::Consumer& consumer, const bus::Delivery& delivery, std::string_view reason,
                                   int attempts) {
-  const auto letter = this->letter(consumer, delivery, reason, attempts);
+  const auto letter = dead_letter(delivery, consumer.queue(), reason, attempts, ids_, clock_.now());
   return store_.transact([&](store::Transaction& transaction) -> Result<void> {
     if (consumer.redelivers() && delivery.event) {
       // Should an acknowledgement be lost, the message must not become a second letter. A forged one can: it is not
@@ -181,6 +181,8 @@ Result<std::size_t> ConsumerLoop::run_once(milliseconds wait, std::stop_token st
 }
 
 Result<std::size_t> ConsumerLoop::receive_and_settle(milliseconds wait, std::stop_token stop) {
+  // A broker keeps what is not received. Where the log is the bus it is in the store already.
+  if (consumer_->redelivers()) TRY(sink_.admission());
   TRY_ASSIGN(const auto batch, consumer_->receive(config_.batch_max, wait, stop));
   if (batch.empty()) {
     if (!stop.stop_requested()) TRY(note_idle());

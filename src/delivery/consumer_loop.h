@@ -37,6 +37,9 @@ class Handler {
 class Sink {
  public:
   virtual ~Sink() = default;
+  /// Whether messages may be received now; asked on a bus that would keep them safe meanwhile. Cheap. Errors:
+  /// `unavailable` says why not.
+  [[nodiscard]] virtual Result<void> admission() { return {}; }
   /// All of the batch takes effect, durably, with the consumer's position, or (error) nothing of it. What could not be
   /// read as an event is set aside with its reason in the same step. Errors: as `Handler::prepare`.
   [[nodiscard]] virtual Result<void> commit(bus::Consumer& consumer, std::span<const bus::Delivery> batch) = 0;
@@ -53,6 +56,10 @@ inline constexpr std::size_t kReasonBytesMax = 4'096;  // a dead letter's reason
 /// `reason`, cut to `kReasonBytesMax` between two characters.
 [[nodiscard]] std::string bounded_reason(std::string_view reason);
 
+/// A message as a dead letter of `queue`, with its headers; of the system tenant if it cannot be read.
+[[nodiscard]] store::DeadLetter dead_letter(const bus::Delivery& delivery, std::string_view queue,
+                                            std::string_view reason, int attempts, IdSource& ids, Timestamp now);
+
 /// The sink of the roles whose effects lie in the store: drops what the inbox knows, lets the handler work, commits
 /// effects, inbox and position together. Messages that cannot be read or handled become dead letters, and so do other
 /// bytes under an id that was handled before. One thread.
@@ -60,6 +67,7 @@ class StoreSink final : public Sink {
  public:
   StoreSink(store::Store& store, Handler& handler, IdSource& ids, const Clock& clock)
       : store_(store), handler_(handler), ids_(ids), clock_(clock) {}
+  [[nodiscard]] Result<void> admission() override { return store_.admission(); }
   [[nodiscard]] Result<void> commit(bus::Consumer& consumer, std::span<const bus::Delivery> batch) override;
   [[nodiscard]] Result<void> set_aside(bus::Consumer& consumer, const bus::Delivery& delivery, std::string_view reason,
                                        int attempts) override;
@@ -71,8 +79,6 @@ class StoreSink final : public Sink {
                           std::span<const store::DeadLetter> unreadable);
   Result<void> commit_fresh(bus::Consumer& consumer, Deliveries batch, Deliveries readable,
                             std::span<const store::DeadLetter> unreadable);
-  store::DeadLetter letter(const bus::Consumer& consumer, const bus::Delivery& delivery, std::string_view reason,
-                           int attempts);
 
   store::Store& store_;
   Handler& handler_;

@@ -53,11 +53,21 @@ struct Retention::Kind {
   bool done = false;
 };
 
+Retention::Retention(store::Store& store, store::LogReader& log_reader, RetentionConfig config, const Clock& clock,
+                     Waiter& waiter, Logger& log, Metrics& metrics)
+    : Retention(store, log_reader, false, {}, {}, config, clock, waiter, log, metrics) {}
+
 Retention::Retention(store::Store& store, store::LogReader& log_reader, std::vector<std::string> queues,
                      std::vector<OutsidePosition> outside, RetentionConfig config, const Clock& clock, Waiter& waiter,
                      Logger& log, Metrics& metrics)
+    : Retention(store, log_reader, true, std::move(queues), std::move(outside), config, clock, waiter, log, metrics) {}
+
+Retention::Retention(store::Store& store, store::LogReader& log_reader, bool log_is_read,
+                     std::vector<std::string> queues, std::vector<OutsidePosition> outside, RetentionConfig config,
+                     const Clock& clock, Waiter& waiter, Logger& log, Metrics& metrics)
     : store_(store),
       log_reader_(log_reader),
+      log_is_read_(log_is_read),
       queues_(std::move(queues)),
       outside_(std::move(outside)),
       config_(config),
@@ -76,6 +86,7 @@ Retention::Retention(store::Store& store, store::LogReader& log_reader, std::vec
 /// The last sequence that no consumer needs any more.
 Result<store::Sequence> Retention::trimmable() {
   const auto last = log_reader_.last();
+  if (!log_is_read_) return last - 1;
   std::vector<std::pair<std::string, store::Sequence>> positions;
   // The outside ones first: what they say is true already, and the store's can only have grown since.
   for (const auto& outside : outside_) {
@@ -107,7 +118,7 @@ Result<store::Sequence> Retention::trimmable() {
   return std::min(slowest->second, last - 1);
 }
 
-Result<Retention::Round> Retention::run_once(Timestamp now, std::stop_token stop) {
+Result<Retention::Round> Retention::run_once(Timestamp now, std::stop_token stop, LeaseKeeper* lease) {
   Round round;
   const auto trimmable_through = trimmable();
   if (!trimmable_through) log_.warn("retention: the log is left as it is: {}", trimmable_through.error().message);
@@ -131,6 +142,10 @@ Result<Retention::Round> Retention::run_once(Timestamp now, std::stop_token stop
     if (kind.done) continue;
     if (steps == config_.steps_max) return round;
     if (steps > 0 && !waiter_.wait(config_.pause, stop)) return round;
+    if (lease) {
+      TRY_ASSIGN(const auto epoch, lease->hold());
+      if (!epoch) return round;
+    }
     ++steps;
     std::size_t count = 0;
     const auto purged = store_.transact([&](store::Transaction& transaction) -> Result<void> {
@@ -145,9 +160,11 @@ Result<Retention::Round> Retention::run_once(Timestamp now, std::stop_token stop
   return round;
 }
 
-void Retention::run(std::stop_token stop) {
+void Retention::run(std::stop_token stop, LeaseKeeper* lease) {
+  // Rounds are short and rare, so the lease is held during one only: whoever comes first does the next. That two do one
+  // after the other harms nobody.
   do {
-    const auto round = run_once(clock_.now(), stop);
+    const auto round = run_once(clock_.now(), stop, lease);
     if (!round) {
       log_.warn("retention: {}; again in {}", round.error().message, format_duration(config_.interval));
     } else if (*round != Round{}) {

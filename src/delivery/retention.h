@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "delivery/lease_keeper.h"
 #include "delivery/waiter.h"
 #include "store/store.h"
 
@@ -51,6 +52,10 @@ class Retention {
   Retention(store::Store& store, store::LogReader& log_reader, std::vector<std::string> queues,
             std::vector<OutsidePosition> outside, RetentionConfig config, const Clock& clock, Waiter& waiter,
             Logger& log, Metrics& metrics);
+  /// Of an installation whose bus is a broker: nobody reads the log itself, so it is trimmed by age. (The store keeps
+  /// what awaits publication.)
+  Retention(store::Store& store, store::LogReader& log_reader, RetentionConfig config, const Clock& clock,
+            Waiter& waiter, Logger& log, Metrics& metrics);
 
   struct Round {
     std::size_t runs = 0;
@@ -60,18 +65,23 @@ class Retention {
     std::size_t log = 0;
     friend bool operator==(const Round&, const Round&) = default;
   };
-  /// One round, as if it were `now`; ends early on `stop`. Returns what was deleted. Errors: as the store; what was
-  /// deleted before stays deleted.
-  [[nodiscard]] Result<Round> run_once(Timestamp now, std::stop_token stop = {});
+  /// One round, as if it were `now`; ends early on `stop`, or when another process has `lease`. Returns what was
+  /// deleted. Errors: as the store; what was deleted before stays deleted.
+  [[nodiscard]] Result<Round> run_once(Timestamp now, std::stop_token stop = {}, LeaseKeeper* lease = nullptr);
   /// A round now and one every `interval`, until `stop`. A round that fails is logged and tried again at the next.
-  void run(std::stop_token stop);
+  /// `lease`: where there are several processes, only its holder deletes; null: there is no other.
+  void run(std::stop_token stop, LeaseKeeper* lease = nullptr);
 
  private:
   struct Kind;
+  Retention(store::Store& store, store::LogReader& log_reader, bool log_is_read, std::vector<std::string> queues,
+            std::vector<OutsidePosition> outside, RetentionConfig config, const Clock& clock, Waiter& waiter,
+            Logger& log, Metrics& metrics);
   Result<store::Sequence> trimmable();
 
   store::Store& store_;
   store::LogReader& log_reader_;
+  const bool log_is_read_;  // by consumers, who hold it back
   std::vector<std::string> queues_;
   std::vector<OutsidePosition> outside_;
   RetentionConfig config_;

@@ -10,7 +10,8 @@
 
 namespace wfo::ledger {
 
-/// Whether the ledger has what happened, for who asks it right after. For a bus that is the log. Any thread.
+/// Whether the ledger has what happened, for who asks it right after. Only for a bus that is the log: what lies in a
+/// broker's queue nobody can tell without asking it for every entry, so on a broker reads do not wait. Any thread.
 class LedgerProgress {
  public:
   /// `bindings` as the ledger's consumer has them.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "delivery/drain_sink.h"
 #include "events/types.h"
 
 namespace wfo::ledger {
@@ -37,6 +38,12 @@ store::QuarantinedMessage quarantined(const bus::Delivery& delivery, std::string
   message.reason = delivery::bounded_reason(reason);
   message.received_at = received_at;
   return message;
+}
+
+/// Why a message cannot be read; and if it comes from the net below the ledger's queue, how it got there.
+std::string reason_of(const bus::Delivery& delivery, std::string_view queue) {
+  const auto death = delivery::reason_of_death(delivery.headers, queue);
+  return death.empty() ? delivery.unreadable_reason : fmt::format("{}; {}", delivery.unreadable_reason, death);
 }
 
 Counter& counter(Metrics& metrics, std::string_view outcome) {
@@ -83,11 +90,12 @@ Result<store::Sequence> note_gap(store::LedgerStore& ledger, store::LogReader& l
 }
 
 LedgerSink::LedgerSink(store::LedgerStore& ledger, store::LogReader* log_reader, const Clock& clock, Logger& log,
-                       Metrics& metrics)
+                       Metrics& metrics, delivery::LeaseKeeper* right)
     : ledger_(ledger),
       log_reader_(log_reader),
       clock_(clock),
       log_(log),
+      right_(right),
       appended_(counter(metrics, "appended")),
       repeated_(counter(metrics, "repeated")),
       unreadable_(counter(metrics, "unreadable")),
@@ -100,6 +108,21 @@ LedgerSink::LedgerSink(store::LedgerStore& ledger, store::LogReader* log_reader,
                      [this] { return lag_seconds(); });
 }
 
+/// What everybody of this installation appends goes through here, so that nobody does without the right.
+Result<std::vector<store::LedgerOutcome>> LedgerSink::append(bus::Consumer& consumer,
+                                                             std::span<const store::LedgerRecord> records,
+                                                             std::span<const store::QuarantinedMessage> unreadable,
+                                                             store::Sequence position) {
+  if (!right_) return ledger_.append(records, unreadable, consumer.queue(), position);
+  const auto somebody_else = [&] { return fail(ErrorCode::unavailable, "another process appends to the ledger"); };
+  TRY_ASSIGN(const auto epoch, right_->hold());
+  if (!epoch) return somebody_else();
+  auto outcomes = ledger_.append(records, unreadable, consumer.queue(), position, *epoch);
+  if (outcomes || outcomes.error().code != ErrorCode::conflict) return outcomes;
+  right_->lost(*epoch);
+  return somebody_else();
+}
+
 Result<void> LedgerSink::commit(bus::Consumer& consumer, std::span<const bus::Delivery> batch) {
   const auto now = clock_.now();
   std::vector<store::LedgerRecord> records;
@@ -109,10 +132,10 @@ Result<void> LedgerSink::commit(bus::Consumer& consumer, std::span<const bus::De
     if (delivery.event) {
       records.push_back(record_of(delivery.event, now));
     } else {
-      unreadable.push_back(quarantined(delivery, delivery.unreadable_reason, now));
+      unreadable.push_back(quarantined(delivery, reason_of(delivery, consumer.queue()), now));
     }
   }
-  TRY_ASSIGN(const auto outcomes, ledger_.append(records, unreadable, consumer.queue(), batch.back().sequence));
+  TRY_ASSIGN(const auto outcomes, append(consumer, records, unreadable, batch.back().sequence));
   INVARIANT(outcomes.size() == records.size());
 
   std::size_t appended = 0;
@@ -148,7 +171,7 @@ Result<void> LedgerSink::set_aside(bus::Consumer& consumer, const bus::Delivery&
                                    int attempts) {
   const auto message =
       quarantined(delivery, fmt::format("not accepted in {} attempts: {}", attempts, reason), clock_.now());
-  TRY(ledger_.append({}, {&message, 1}, consumer.queue(), delivery.sequence));
+  TRY(append(consumer, {}, {&message, 1}, delivery.sequence));
   unreadable_.add();
   position_ = delivery.sequence;
   return {};
@@ -156,7 +179,7 @@ Result<void> LedgerSink::set_aside(bus::Consumer& consumer, const bus::Delivery&
 
 Result<void> LedgerSink::note_idle(bus::Consumer& consumer) {
   const auto position = consumer.looked_through();
-  TRY(ledger_.append({}, {}, consumer.queue(), position));
+  TRY(append(consumer, {}, {}, position));
   position_ = position;
   return {};
 }

@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "bus/bus.h"
 #include "delivery/consumer_loop.h"
+#include "delivery/lease_keeper.h"
 #include "store/ledger_store.h"
 
 namespace wfo::ledger {
@@ -38,9 +39,11 @@ inline constexpr std::string_view kQueue = "logging_service";
 class LedgerSink final : public delivery::Sink {
  public:
   /// `log_reader` is where the events come from on a bus that is the log, for the lag; null on a broker. `metrics` asks
-  /// this sink at each scrape: there must be none after its end.
+  /// this sink at each scrape: there must be none after its end. `right`: to append, which one process of an
+  /// installation with a broker has at a time; null where no other process can be. It is taken when there is something
+  /// to append, and not prolonged without: the queue's messages may go to another process.
   LedgerSink(store::LedgerStore& ledger, store::LogReader* log_reader, const Clock& clock, Logger& log,
-             Metrics& metrics);
+             Metrics& metrics, delivery::LeaseKeeper* right = nullptr);
   /// All records and quarantined messages of a batch are one transaction.
   [[nodiscard]] Result<void> commit(bus::Consumer& consumer, std::span<const bus::Delivery> batch) override;
   /// To the quarantine: a message that the ledger's store refuses although it could be read.
@@ -49,6 +52,10 @@ class LedgerSink final : public delivery::Sink {
   [[nodiscard]] Result<void> note_idle(bus::Consumer& consumer) override;
 
  private:
+  Result<std::vector<store::LedgerOutcome>> append(bus::Consumer& consumer,
+                                                   std::span<const store::LedgerRecord> records,
+                                                   std::span<const store::QuarantinedMessage> unreadable,
+                                                   store::Sequence position);
   double lag_entries() const;
   double lag_seconds() const;
 
@@ -56,6 +63,7 @@ class LedgerSink final : public delivery::Sink {
   store::LogReader* log_reader_;
   const Clock& clock_;
   Logger& log_;
+  delivery::LeaseKeeper* right_;
   Counter& appended_;
   Counter& repeated_;
   Counter& unreadable_;

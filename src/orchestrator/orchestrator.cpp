@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kTriesMax = 10;                       // of a call that others were faster than
 constexpr milliseconds kPassesApart{1'000};         // the timers' thread asks the store at most so often
-constexpr milliseconds kLookAgain{10'000};          // and at least so often: other processes set wake-ups too
+constexpr milliseconds kLookAgain{10'000};          // and at least so often: somebody may have set the clock
 constexpr std::size_t kWakeBatchMax = 1'000;        // runs woken in one transaction
 constexpr std::size_t kCheckBatchMax = 1'000;       // repairs in one transaction
 constexpr std::size_t kForeignRunsMax = 1'000'000;  // ids of runs without a definition that are remembered
@@ -232,7 +232,7 @@ Result<std::size_t> Orchestrator::wake_due(std::size_t count_max) {
   }
 }
 
-void Orchestrator::run_timers(milliseconds self_check_interval, std::stop_token stop) {
+void Orchestrator::run_timers(milliseconds self_check_interval, std::stop_token stop, delivery::LeaseKeeper* lease) {
   Core& core = state_->core;
   std::string trouble;
   const auto tell = [&](std::string text) {
@@ -243,6 +243,15 @@ void Orchestrator::run_timers(milliseconds self_check_interval, std::stop_token 
   Timestamp look_at = core.clock.now();
   while (!stop.stop_requested()) {
     const Timestamp now = core.clock.now();
+    if (lease) {
+      const auto epoch = lease->hold();
+      if (!epoch || !*epoch) {
+        tell(epoch ? "" : epoch.error().message);
+        look_at = now;  // as soon as it is ours: who had it may have left much undone
+        core.wake_ups.sleep(core.clock, now + delivery::kStandbyWait, false, stop);
+        continue;
+      }
+    }
     if (now >= next_check) {
       next_check = now + self_check_interval;
       const auto found = self_check();
@@ -254,12 +263,16 @@ void Orchestrator::run_timers(milliseconds self_check_interval, std::stop_token 
       tell(woken ? "" : woken.error().message);
       if (woken && *woken == kWakeBatchMax) continue;  // there is more
       std::optional<Timestamp> next;
-      const auto looked = core.store.read([&](const store::Transaction& transaction) -> Result<void> {
-        TRY_ASSIGN(next, transaction.runs().next_wake_up());
-        return {};
-      });
-      if (!looked) tell(looked.error().message);
-      look_at = std::clamp(next.value_or(Timestamp::max()), now + kPassesApart, now + kLookAgain);
+      if (!lease) {
+        const auto looked = core.store.read([&](const store::Transaction& transaction) -> Result<void> {
+          TRY_ASSIGN(next, transaction.runs().next_wake_up());
+          return {};
+        });
+        if (!looked) tell(looked.error().message);
+      }
+      // Where there are other processes, they set wake-ups that nobody tells us of.
+      const milliseconds look_again = lease ? kPassesApart : kLookAgain;
+      look_at = std::clamp(next.value_or(Timestamp::max()), now + kPassesApart, now + look_again);
       // What others note meanwhile may be due before the pause is over; then it waits for its end.
       core.wake_ups.sleep(core.clock, std::min(now + kPassesApart, next_check), false, stop);
     }

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "delivery/consumer_loop.h"
+#include "delivery/lease_keeper.h"
 #include "events/contracts.h"
 #include "orchestrator/definitions.h"
 #include "store/store.h"
@@ -77,8 +78,10 @@ class Orchestrator final : public delivery::Handler {
 
   /// Wakes what is due at `clock.now()`, at most `count_max` runs. Returns how many were woken.
   [[nodiscard]] Result<std::size_t> wake_due(std::size_t count_max = 1'000);
-  /// Wakes runs when time has come and checks itself every `self_check_interval`, until `stop`.
-  void run_timers(milliseconds self_check_interval, std::stop_token stop);
+  /// Wakes runs when time has come and checks itself every `self_check_interval`, until `stop`. `lease`: where there
+  /// are several processes, only its holder does so; the others look for it every `kStandbyWait`. Null: there is no
+  /// other.
+  void run_timers(milliseconds self_check_interval, std::stop_token stop, delivery::LeaseKeeper* lease = nullptr);
 
   struct SelfCheck {
     std::size_t without_wake_up = 0;     // active runs that nothing would ever have woken; repaired

@@ -1,6 +1,7 @@
 #include "orchestrator/detail/plan.h"
 
 #include <algorithm>
+#include <set>
 #include <unordered_set>
 #include <utility>
 
@@ -39,11 +40,7 @@ std::unexpected<Error> no_definition(const workflow::Run& run) {
               run.definition_name, run.definition_version);
 }
 
-struct OpportunityKey {
-  TenantId tenant;
-  OpportunityId opportunity;
-  friend bool operator==(const OpportunityKey&, const OpportunityKey&) = default;
-};
+using store::OpportunityKey;
 struct HashOpportunity {
   std::size_t operator()(const OpportunityKey& key) const noexcept {
     return std::hash<TenantId>{}(key.tenant) * 31 + std::hash<OpportunityId>{}(key.opportunity);
@@ -117,28 +114,37 @@ Result<void> Plan::read(const Misses& misses, std::vector<std::optional<store::S
   std::vector<WorkflowId> ids;
   ids.reserve(misses.size());
   for (const std::size_t i : misses) ids.push_back(runs_[i].id);
-  std::vector<bool> is_free(with_triggers ? triggers_.size() : 0);
+  std::vector<store::TriggerKey> keys;
+  if (with_triggers) {
+    keys.reserve(triggers_.size());
+    for (const TriggerWork& trigger : triggers_) keys.push_back({trigger.record.tenant, trigger.record.id});
+  }
   TRY(core_.store.read([&](const store::Transaction& transaction) -> Result<void> {
     if (!ids.empty()) {
       TRY_ASSIGN(runs, transaction.runs().load(ids));
     }
-    for (std::size_t i = 0; i < is_free.size(); ++i) {
-      TriggerWork& trigger = triggers_[i];
-      TRY_ASSIGN(trigger.seen, transaction.triggers().find(trigger.record.tenant, trigger.record.id));
-      if (trigger.seen || trigger.definition == nullptr) continue;
-      TRY_ASSIGN(const auto active, transaction.runs().active_run(trigger.record.tenant, trigger.record.opportunity));
-      is_free[i] = !active;
+    if (!with_triggers || triggers_.empty()) return {};
+    TRY_ASSIGN(auto seen, transaction.triggers().find(keys));
+    std::vector<OpportunityKey> asked;
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < triggers_.size(); ++i) {
+      triggers_[i].seen = std::move(seen[i]);
+      if (triggers_[i].seen || triggers_[i].definition == nullptr) continue;
+      asked.push_back({triggers_[i].record.tenant, triggers_[i].record.opportunity});
+      places.push_back(i);
     }
+    if (asked.empty()) return {};
+    TRY_ASSIGN(const auto active, transaction.runs().active_runs(asked));
+    for (std::size_t k = 0; k < places.size(); ++k) triggers_[places[k]].active = active[k];
     return {};
   }));
   if (!with_triggers) return {};
   std::unordered_set<OpportunityKey, HashOpportunity> taken;
-  for (std::size_t i = 0; i < is_free.size(); ++i) {
-    TriggerWork& trigger = triggers_[i];
+  for (TriggerWork& trigger : triggers_) {
     if (trigger.seen || trigger.definition == nullptr) continue;
     // The second trigger of an opportunity in one batch meets the run of the first one.
     const bool is_first = taken.insert({trigger.record.tenant, trigger.record.opportunity}).second;
-    if (!is_free[i] || !is_first) continue;
+    if (trigger.active || !is_first) continue;
     TRY_ASSIGN(trigger.start, core_.decider.start(seed(trigger.record), *trigger.definition, trigger.cause, now_));
   }
   return {};
@@ -226,23 +232,63 @@ workflow::Run Plan::seed(const store::Trigger& trigger) const {
   return run;
 }
 
+// Each kind of row is written for the whole batch at once, in the order of its keys, so that two processes with
+// overlapping batches wait for each other but never both. What others were faster with is looked at singly.
 Result<void> Plan::apply(store::Transaction& transaction) {
   begin();
   answers_.assign(triggers_.size(), {});
-  for (RunWork& work : runs_) TRY(apply_run(transaction, work));
-  for (std::size_t i = 0; i < triggers_.size(); ++i) {
-    TRY_ASSIGN(answers_[i], apply_trigger(transaction, triggers_[i]));
+  changing_.clear();
+  TRY(lock_absorbers(transaction));
+  TRY(apply_runs(transaction));
+  TRY(apply_triggers(transaction));
+  return write_changes(transaction);
+}
+
+// The runs that are to absorb something are locked later on; where others are written before, that would be out of
+// order.
+Result<void> Plan::lock_absorbers(store::Transaction& transaction) {
+  std::vector<WorkflowId> ids;
+  for (const TriggerWork& trigger : triggers_) {
+    if (trigger.active) ids.push_back(*trigger.active);
   }
+  if (ids.empty()) return {};
+  const std::size_t absorbers = ids.size();
+  for (const RunWork& work : runs_) {
+    if (!work.absent && work.decided.changed) ids.push_back(work.id);
+  }
+  if (ids.size() == absorbers) return {};
+  std::ranges::sort(ids);
+  ids.erase(std::ranges::unique(ids).begin(), ids.end());
+  TRY(transaction.runs().load(ids));
   return {};
 }
 
-Result<void> Plan::apply_run(store::Transaction& transaction, RunWork& work) {
-  work.redone = false;
-  if (work.absent || !work.decided.changed) return {};
-  auto written = transaction.runs().update(work.decided.before, work.decided.after);
-  if (written) return write(transaction, work.decided);
-  if (written.error().code != ErrorCode::conflict) return written;
-  return redo(transaction, work);
+Result<void> Plan::apply_runs(store::Transaction& transaction) {
+  std::vector<RunWork*> works;
+  works.reserve(runs_.size());
+  for (RunWork& work : runs_) {
+    work.redone = false;
+    if (!work.absent && work.decided.changed) works.push_back(&work);
+  }
+  if (works.empty()) return {};
+  std::ranges::sort(works, {}, &RunWork::id);
+  std::vector<store::RunUpdate> updates;
+  updates.reserve(works.size());
+  for (const RunWork* work : works) updates.push_back({&work->decided.before, &work->decided.after});
+  TRY_ASSIGN(const auto written, transaction.runs().update(updates));
+
+  std::vector<const Decided*> ended;
+  for (std::size_t i = 0; i < works.size(); ++i) {
+    if (!written[i]) continue;
+    const Decided& decided = works[i]->decided;
+    if (!decided.events.empty()) TRY(transaction.log().append(decided.events));
+    if (decided.ended) ended.push_back(&decided);
+  }
+  TRY(follow_up(transaction, ended));
+  for (std::size_t i = 0; i < works.size(); ++i) {
+    if (!written[i]) TRY(redo(transaction, *works[i]));
+  }
+  return {};
 }
 
 // Somebody else wrote the run since it was read. In here its row is ours, so what is decided now holds.
@@ -276,22 +322,35 @@ Result<void> Plan::redo(store::Transaction& transaction, RunWork& work) {
 // What belongs to a run that was written.
 Result<void> Plan::write(store::Transaction& transaction, const Decided& decided) {
   if (!decided.events.empty()) TRY(transaction.log().append(decided.events));
-  return decided.ended ? follow_up(transaction, decided) : Result<void>{};
+  if (!decided.ended) return {};
+  const Decided* ended = &decided;
+  return follow_up(transaction, {&ended, 1});
 }
 
 // The triggers that a run absorbed get their run when it ends, in the same transaction, so that nothing can come
 // between.
-Result<void> Plan::follow_up(store::Transaction& transaction, const Decided& ended) {
-  TRY_ASSIGN(const auto absorbed, transaction.triggers().absorbed_by(ended.after.id));
+Result<void> Plan::follow_up(store::Transaction& transaction, std::span<const Decided* const> ended) {
+  if (ended.empty()) return {};
+  std::vector<WorkflowId> ids;
+  ids.reserve(ended.size());
+  for (const Decided* decided : ended) ids.push_back(decided->after.id);
+  TRY_ASSIGN(const auto absorbed, transaction.triggers().absorbed_by(ids));
   if (absorbed.empty()) return {};
-  const store::Trigger& newest = absorbed.back();
-  const Definition* definition = definitions_.current(newest.definition_name);
-  if (definition == nullptr) definition = definitions_.pinned(ended.after);
-  if (definition == nullptr) return no_definition(ended.after);
-  // An API call is no event; then the end of the run before is what directly led here.
-  const EventId cause = core_.contracts.knows(newest.type) ? newest.id : ended.events.back()->id();
-  TRY_ASSIGN(const WorkflowId next, start_for(transaction, newest, *definition, {cause}, true));
-  return transaction.triggers().set_follow_up(ended.after.id, next);
+  std::unordered_map<WorkflowId, const store::Trigger*> newest;
+  for (const store::Trigger& trigger : absorbed) newest[*trigger.workflow] = &trigger;
+  for (const Decided* decided : ended) {
+    const auto found = newest.find(decided->after.id);
+    if (found == newest.end()) continue;
+    const store::Trigger& trigger = *found->second;
+    const Definition* definition = definitions_.current(trigger.definition_name);
+    if (definition == nullptr) definition = definitions_.pinned(decided->after);
+    if (definition == nullptr) return no_definition(decided->after);
+    // An API call is no event; then the end of the run before is what directly led here.
+    const EventId cause = core_.contracts.knows(trigger.type) ? trigger.id : decided->events.back()->id();
+    TRY_ASSIGN(const WorkflowId next, start_for(transaction, trigger, *definition, {cause}, true));
+    TRY(transaction.triggers().set_follow_up(decided->after.id, next));
+  }
+  return {};
 }
 
 Result<WorkflowId> Plan::start_for(store::Transaction& transaction, const store::Trigger& trigger,
@@ -304,29 +363,128 @@ Result<WorkflowId> Plan::start_for(store::Transaction& transaction, const store:
   return id;
 }
 
-Result<StartAnswer> Plan::apply_trigger(store::Transaction& transaction, TriggerWork& trigger) {
-  trigger.started = false;
-  if (trigger.seen) return repeated(*trigger.seen);
-  if (trigger.start) {
-    auto inserted = transaction.runs().insert(trigger.start->after, true);
-    if (inserted) {
-      trigger.started = true;
-      TRY(write_changes(transaction, trigger));
-      TRY(transaction.log().append(trigger.start->events));
-      return conclude(transaction, trigger, store::TriggerOutcome::started, trigger.start->after.id);
+Result<void> Plan::apply_triggers(store::Transaction& transaction) {
+  Places starting;
+  Places others;
+  for (std::size_t i = 0; i < triggers_.size(); ++i) {
+    TriggerWork& trigger = triggers_[i];
+    trigger.started = false;
+    if (trigger.seen) {
+      answers_[i] = repeated(*trigger.seen);
+    } else {
+      (trigger.start ? starting : others).push_back(i);
     }
-    if (inserted.error().code != ErrorCode::conflict) return std::unexpected(std::move(inserted).error());
   }
-  // The opportunity has an active run, of which we knew or not, or the same batch has started one.
-  TRY_ASSIGN(const auto seen, transaction.triggers().find(trigger.record.tenant, trigger.record.id));
-  if (seen) return repeated(*seen);
-  if (trigger.definition == nullptr) return conclude(transaction, trigger, store::TriggerOutcome::refused, {});
-  TRY(write_changes(transaction, trigger));
-  return admit(transaction, trigger, *trigger.definition);
+  if (!starting.empty()) TRY(apply_starts(transaction, std::move(starting), others));
+  return others.empty() ? Result<void>{} : apply_others(transaction, std::move(others));
 }
 
-Result<StartAnswer> Plan::admit(store::Transaction& transaction, TriggerWork& trigger, const Definition& definition) {
-  const store::Trigger& record = trigger.record;
+// Those whose opportunity had no active run when the batch was prepared. If it has one by now, they are `others`.
+Result<void> Plan::apply_starts(store::Transaction& transaction, Places starting, Places& others) {
+  const auto opportunity = [&](std::size_t i) {
+    return OpportunityKey{triggers_[i].record.tenant, triggers_[i].record.opportunity};
+  };
+  std::ranges::sort(starting, {}, opportunity);
+  std::vector<store::NewRun> runs;
+  runs.reserve(starting.size());
+  for (const std::size_t i : starting) runs.push_back({&triggers_[i].start->after, true});
+  TRY_ASSIGN(const auto inserted, transaction.runs().insert(runs));
+  Places started;
+  for (std::size_t k = 0; k < starting.size(); ++k) {
+    TriggerWork& trigger = triggers_[starting[k]];
+    if (!inserted[k]) {
+      others.push_back(starting[k]);
+      continue;
+    }
+    trigger.started = true;
+    TRY(transaction.log().append(trigger.start->events));
+    trigger.record.outcome = store::TriggerOutcome::started;
+    trigger.record.workflow = trigger.start->after.id;
+    started.push_back(starting[k]);
+  }
+  std::ranges::sort(others);
+  return conclude(transaction, std::move(started));
+}
+
+// The opportunity has an active run, of which we knew or not, or the same batch has started one; or it is to be
+// refused.
+Result<void> Plan::apply_others(store::Transaction& transaction, Places others) {
+  std::vector<store::TriggerKey> keys;
+  for (const std::size_t i : others) keys.push_back({triggers_[i].record.tenant, triggers_[i].record.id});
+  TRY_ASSIGN(const auto seen, transaction.triggers().find(keys));
+  Places settled;  // their record can be written
+  Places singly;
+  Places asking;
+  std::vector<OpportunityKey> opportunities;
+  std::set<store::TriggerKey> keys_met;
+  for (std::size_t k = 0; k < others.size(); ++k) {
+    const std::size_t i = others[k];
+    TriggerWork& trigger = triggers_[i];
+    if (seen[k]) {
+      answers_[i] = repeated(*seen[k]);
+    } else if (!keys_met.insert(keys[k]).second) {
+      singly.push_back(i);  // it stands twice in this batch
+    } else if (trigger.definition == nullptr) {
+      trigger.record.outcome = store::TriggerOutcome::refused;
+      trigger.record.workflow.reset();
+      settled.push_back(i);
+    } else if (trigger.definition->on_active == OnActive::coalesce) {
+      asking.push_back(i);
+      opportunities.push_back({trigger.record.tenant, trigger.record.opportunity});
+    } else {
+      singly.push_back(i);
+    }
+  }
+  if (!asking.empty()) {
+    TRY_ASSIGN(const auto active, transaction.runs().active_runs(opportunities));
+    TRY_ASSIGN(const auto absorbers, lock_active(transaction, active));
+    for (std::size_t k = 0; k < asking.size(); ++k) {
+      const std::size_t i = asking[k];
+      if (!active[k] || !absorbers.contains(*active[k])) {
+        singly.push_back(i);
+        continue;
+      }
+      triggers_[i].record.outcome = store::TriggerOutcome::absorbed;
+      triggers_[i].record.workflow = active[k];
+      settled.push_back(i);
+    }
+  }
+  TRY(conclude(transaction, std::move(settled)));
+  std::ranges::sort(singly);
+  for (const std::size_t i : singly) {
+    TRY_ASSIGN(answers_[i], apply_singly(transaction, i));
+  }
+  return {};
+}
+
+// Those of some runs that are active, and cannot end before this transaction does: their rows are ours now.
+Result<std::set<WorkflowId>> Plan::lock_active(store::Transaction& transaction,
+                                               std::span<const std::optional<WorkflowId>> active) {
+  std::set<WorkflowId> locked;
+  for (const auto& id : active) {
+    if (id) locked.insert(*id);
+  }
+  if (locked.empty()) return locked;
+  const std::vector<WorkflowId> ids(locked.begin(), locked.end());
+  TRY_ASSIGN(const auto runs, transaction.runs().load(ids));
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (!runs[i] || !workflow::is_active(runs[i]->run)) locked.erase(ids[i]);
+  }
+  return locked;
+}
+
+Result<StartAnswer> Plan::apply_singly(store::Transaction& transaction, std::size_t place) {
+  TriggerWork& trigger = triggers_[place];
+  TRY_ASSIGN(const auto seen, transaction.triggers().find(trigger.record.tenant, trigger.record.id));
+  if (seen) return repeated(*seen);
+  TRY(admit(transaction, trigger, *trigger.definition));
+  TRY(conclude(transaction, {place}));
+  return answers_[place];
+}
+
+// Decides about a trigger, with all that it leads to but its own record.
+Result<void> Plan::admit(store::Transaction& transaction, TriggerWork& trigger, const Definition& definition) {
+  store::Trigger& record = trigger.record;
   TRY_ASSIGN(const auto active, transaction.runs().active_run(record.tenant, record.opportunity));
   std::optional<store::StoredRun> run;
   if (active) {
@@ -335,13 +493,17 @@ Result<StartAnswer> Plan::admit(store::Transaction& transaction, TriggerWork& tr
     if (run && !workflow::is_active(run->run)) run.reset();
   }
   if (run && definition.on_active == OnActive::coalesce) {
-    return conclude(transaction, trigger, store::TriggerOutcome::absorbed, run->run.id);
+    record.outcome = store::TriggerOutcome::absorbed;
+    record.workflow = run->run.id;
+    return {};
   }
   const bool beside = run && definition.on_active == OnActive::start_new;
   if (run && !beside) TRY(supersede(transaction, *std::move(run), trigger));
   TRY_ASSIGN(const WorkflowId started, start_for(transaction, record, definition, trigger.cause, !beside));
   if (active && !beside) TRY(transaction.triggers().set_follow_up(*active, started));
-  return conclude(transaction, trigger, store::TriggerOutcome::started, started);
+  record.outcome = store::TriggerOutcome::started;
+  record.workflow = started;
+  return {};
 }
 
 // Cancels the active run for a newer trigger. The run that starts now is also the one that its absorbed triggers wait
@@ -363,19 +525,30 @@ Result<void> Plan::supersede(store::Transaction& transaction, store::StoredRun a
   return {};
 }
 
-Result<StartAnswer> Plan::conclude(store::Transaction& transaction, TriggerWork& trigger, store::TriggerOutcome outcome,
-                                   std::optional<WorkflowId> workflow) {
-  store::Trigger& record = trigger.record;
-  record.outcome = outcome;
-  record.workflow = workflow;
-  TRY_ASSIGN(const bool is_new, transaction.triggers().insert(record));
-  if (!is_new) {
-    return fail(ErrorCode::conflict, "trigger {} of tenant {} was handled meanwhile", record.id.to_string(),
-                record.tenant.to_string());
+// Writes the records of triggers whose outcome is known.
+Result<void> Plan::conclude(store::Transaction& transaction, Places settled) {
+  if (settled.empty()) return {};
+  std::ranges::sort(settled, {}, [&](std::size_t i) {
+    return store::TriggerKey{triggers_[i].record.tenant, triggers_[i].record.id};
+  });
+  std::vector<store::Trigger> records;
+  records.reserve(settled.size());
+  for (const std::size_t i : settled) records.push_back(std::move(triggers_[i].record));
+  const auto written = transaction.triggers().insert(records);
+  for (std::size_t k = 0; k < settled.size(); ++k) triggers_[settled[k]].record = std::move(records[k]);
+  if (!written) return std::unexpected(written.error());
+  for (std::size_t k = 0; k < settled.size(); ++k) {
+    const store::Trigger& record = triggers_[settled[k]].record;
+    if (!(*written)[k]) {
+      return fail(ErrorCode::conflict, "trigger {} of tenant {} was handled meanwhile", record.id.to_string(),
+                  record.tenant.to_string());
+    }
+    if (record.outcome == store::TriggerOutcome::absorbed) ++applied_.absorbed;
+    if (record.outcome == store::TriggerOutcome::refused) ++applied_.refused;
+    if (record.outcome != store::TriggerOutcome::refused) changing_.push_back(settled[k]);
+    answers_[settled[k]] = StartAnswer{record.outcome, record.workflow, false, record.reason};
   }
-  if (outcome == store::TriggerOutcome::absorbed) ++applied_.absorbed;
-  if (outcome == store::TriggerOutcome::refused) ++applied_.refused;
-  return StartAnswer{outcome, workflow, false, record.reason};
+  return {};
 }
 
 StartAnswer Plan::repeated(const store::Trigger& seen) {
@@ -383,13 +556,22 @@ StartAnswer Plan::repeated(const store::Trigger& seen) {
   return StartAnswer{seen.outcome, seen.workflow, true, seen.reason};
 }
 
-Result<void> Plan::write_changes(store::Transaction& transaction, const TriggerWork& trigger) {
-  const TriggerEvent& wanted = trigger.wanted;
-  if (!wanted.changes) return {};
-  TRY_ASSIGN(const bool written,
-             store::change_opportunity(transaction.opportunities(), wanted.request.tenant, wanted.request.opportunity,
-                                       wanted.request.external_id, *wanted.changes, wanted.changed_at));
-  if (!written) applied_.add(Reason::outdated_change);
+// What the triggers that were new say about their opportunities. The last thing in the transaction: by then each of
+// those opportunities is ours, by the row of its active run, so that no change is lost between two processes.
+Result<void> Plan::write_changes(store::Transaction& transaction) {
+  std::ranges::sort(changing_);
+  std::vector<store::OpportunityChange> changes;
+  for (const std::size_t i : changing_) {
+    const TriggerEvent& wanted = triggers_[i].wanted;
+    if (!wanted.changes) continue;
+    changes.push_back({wanted.request.tenant, wanted.request.opportunity, wanted.request.external_id, *wanted.changes,
+                       wanted.changed_at});
+  }
+  if (changes.empty()) return {};
+  TRY_ASSIGN(const auto written, store::change_opportunities(transaction.opportunities(), changes));
+  for (const bool one : written) {
+    if (!one) applied_.add(Reason::outdated_change);
+  }
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -120,10 +121,12 @@ class Plan {
     store::Trigger record;
     Cause cause;
     std::optional<store::Trigger> seen;  // it was handled before
+    std::optional<WorkflowId> active;    // of its opportunity, when the batch was prepared
     std::optional<Decided> start;        // ready to be written, unless the opportunity has an active run by then
     bool started = false;                // `start` was written
   };
   using Misses = std::vector<std::size_t>;
+  using Places = std::vector<std::size_t>;  // in triggers_
 
   Result<bool> decide(RunWork& work, store::StoredRun base, bool cached);
   /// Whether all that is said to the run comes from other tenants.
@@ -133,18 +136,22 @@ class Plan {
   Result<void> reload_definitions();
   [[nodiscard]] workflow::Run seed(const store::Trigger& trigger) const;
 
-  Result<void> apply_run(store::Transaction& transaction, RunWork& work);
+  Result<void> lock_absorbers(store::Transaction& transaction);
+  Result<void> apply_runs(store::Transaction& transaction);
   Result<void> redo(store::Transaction& transaction, RunWork& work);
   Result<void> write(store::Transaction& transaction, const Decided& decided);
-  Result<void> follow_up(store::Transaction& transaction, const Decided& ended);
-  Result<StartAnswer> apply_trigger(store::Transaction& transaction, TriggerWork& trigger);
-  Result<StartAnswer> admit(store::Transaction& transaction, TriggerWork& trigger,
-                            const workflow::Definition& definition);
+  Result<void> follow_up(store::Transaction& transaction, std::span<const Decided* const> ended);
+  Result<void> apply_triggers(store::Transaction& transaction);
+  Result<void> apply_starts(store::Transaction& transaction, Places starting, Places& others);
+  Result<void> apply_others(store::Transaction& transaction, Places others);
+  Result<std::set<WorkflowId>> lock_active(store::Transaction& transaction,
+                                           std::span<const std::optional<WorkflowId>> active);
+  Result<StartAnswer> apply_singly(store::Transaction& transaction, std::size_t place);
+  Result<void> admit(store::Transaction& transaction, TriggerWork& trigger, const workflow::Definition& definition);
   Result<void> supersede(store::Transaction& transaction, store::StoredRun active, const TriggerWork& trigger);
-  Result<StartAnswer> conclude(store::Transaction& transaction, TriggerWork& trigger, store::TriggerOutcome outcome,
-                               std::optional<WorkflowId> workflow);
+  Result<void> conclude(store::Transaction& transaction, Places settled);
   StartAnswer repeated(const store::Trigger& seen);
-  Result<void> write_changes(store::Transaction& transaction, const TriggerWork& trigger);
+  Result<void> write_changes(store::Transaction& transaction);
   Result<WorkflowId> start_for(store::Transaction& transaction, const store::Trigger& trigger,
                                const workflow::Definition& definition, const Cause& cause, bool exclusive);
   void note(Decided&& decided);
@@ -163,6 +170,7 @@ class Plan {
 
   // What `apply` did beyond what was prepared; made anew by each call.
   std::vector<StartAnswer> answers_;
+  Places changing_;  // triggers that were new
   std::vector<Decided> extra_;
   Tally applied_;
 };
