@@ -83,6 +83,7 @@ struct PostgresStore::State {
 
   const PostgresStoreConfig config;
   const Tables::Context context;
+  std::string description;
   Pool pool;
 
   std::mutex mutex;  // guards all below, down to the metrics
@@ -112,16 +113,20 @@ Result<std::unique_ptr<PostgresStore>> PostgresStore::open(PostgresStoreConfig c
   Connection connection = *std::move(connected);
   TRY_ASSIGN(const int version, migrate(connection, as_migrations(embedded::postgres_migrations()), "store"));
   const Connection::Server& server = connection.server();
-  log.info("store: PostgreSQL {} at {}, database {}, schema {} version {}", server.version, server.address,
-           server.database, config.schema, version);
+  const std::string description = fmt::format("PostgreSQL {} at {}, database {}, schema {} version {}", server.version,
+                                              server.address, server.database, config.schema, version);
+  log.info("store: {}", description);
   if (!server.fsync) {
     log.warn("store: PostgreSQL at {} runs with fsync = off: a power cut may take back what was committed",
              server.address);
   }
   auto state = std::make_unique<State>(std::move(config), contracts, clock, log, metrics);
+  state->description = description;
   state->pool.add(std::move(connection));
   return std::unique_ptr<PostgresStore>(new PostgresStore(std::move(state)));
 }
+
+const std::string& PostgresStore::description() const { return state_->description; }
 
 Result<void> PostgresStore::transact(FunctionRef<Result<void>(Transaction&)> body) {
   const auto begun_at = SteadyClock::now();

@@ -55,6 +55,9 @@ class PostgresStore final : public Store, public LogReader {
   /// Nobody may be in a call.
   ~PostgresStore() override;
 
+  /// For people: `PostgreSQL 15.4 at host:5432, database d, schema wfo version 1`.
+  [[nodiscard]] const std::string& description() const;
+
   Result<void> transact(FunctionRef<Result<void>(Transaction&)> body) override;
   /// A REPEATABLE READ READ ONLY transaction.
   Result<void> read(FunctionRef<Result<void>(const Transaction&)> body) override;

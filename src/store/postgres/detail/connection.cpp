@@ -346,10 +346,11 @@ Result<void> Connection::set_up(const ConnectionOptions& options) {
           "END, set_config('default_transaction_isolation', 'read committed', false), "
           "set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false), "
           "set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), "
-          "set_config('enable_mergejoin', 'off', false), current_setting('fsync') = 'on'",
+          "set_config('enable_mergejoin', 'off', false), set_config('enable_bitmapscan', 'off', false), "
+          "set_config('enable_material', 'off', false), current_setting('fsync') = 'on'",
           params);
   if (!rows) return std::unexpected(with_context(std::move(rows).error(), "setting the session up"));
-  server_.fsync = (*rows)[0].boolean(15);
+  server_.fsync = (*rows)[0].boolean(17);
   return {};
 }
 
@@ -454,6 +455,7 @@ Result<void> Connection::send(const Call& call, std::vector<Sent>& sent) {
 
 Result<std::vector<Rows>> Connection::finish(std::vector<Sent>& sent) {
   PGconn* const handle = connection_.get();
+  ++round_trips_;
   if (PQpipelineSync(handle) != 1) return lost("sending");
   for (;;) {
     const int left = PQflush(handle);
@@ -518,10 +520,15 @@ void Connection::begin(Mode mode) {
 Result<std::vector<Rows>> Connection::round_trip(std::span<const Call> calls, bool committing) {
   if (!usable_) return fail(ErrorCode::unavailable, "PostgreSQL at {}: the connection was lost", server_.address);
   std::vector<Sent> sent;
-  sent.reserve(calls.size() + 3);
+  sent.reserve(2 * calls.size() + 3);
+  const bool first = transaction_ != State::open;
   if (transaction_ == State::wanted) {
     TRY(send_command(mode_ == Mode::write ? "BEGIN" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", sent));
     transaction_ = State::open;
+  }
+  if (const auto now = std::chrono::steady_clock::now(); first && !calls.empty() && now - planned_at_ > kPlansAge) {
+    TRY(send_command("DISCARD PLANS", sent));
+    planned_at_ = now;
   }
   for (const Call& call : calls) TRY(send(call, sent));
   if (committing) TRY(send_command("COMMIT", sent));

@@ -213,9 +213,10 @@ struct Call {
 /// One connection. One thread at a time.
 ///
 /// Statements are known by the address of their SQL, which must be a literal; each is prepared once per connection.
-/// Names without a schema stand for the schema of the options. Plans are made once, for all parameters, and go along
-/// indexes by nested loops wherever that is possible (no sequential scans, hash or merge joins), since statistics of a
-/// young database are worth nothing: so write a partial index's condition out, as a literal.
+/// Names without a schema stand for the schema of the options. Plans are made for all parameters, and go along indexes
+/// by nested loops wherever that is possible (no sequential and bitmap scans, hash or merge joins): so write a partial
+/// index's condition out, as a literal. A plan of an empty table is no good when the table has grown, which the server
+/// notices only when it next analyzes it, so plans are made anew every kPlansAge.
 ///
 /// A statement that fails inside a transaction spoils it: nothing but `roll_back` goes on, unless a savepoint was set.
 class Connection {
@@ -262,12 +263,15 @@ class Connection {
   };
   [[nodiscard]] const Server& server() const { return server_; }
   [[nodiscard]] const std::string& schema() const { return schema_; }
+  /// How often the server was waited for so far.
+  [[nodiscard]] std::uint64_t round_trips() const { return round_trips_; }
 
  private:
   struct Finish {
     void operator()(PGconn* connection) const { PQfinish(connection); }
   };
   enum class State { none, wanted, open };  // of the transaction
+  static constexpr milliseconds kPlansAge{2'000};
   struct Sent;
 
   explicit Connection(PGconn* connection) : connection_(connection) {}
@@ -289,6 +293,8 @@ class Connection {
   std::unordered_map<const char*, std::string> prepared_;
   Mode mode_ = Mode::write;
   State transaction_ = State::none;
+  std::chrono::steady_clock::time_point planned_at_ = std::chrono::steady_clock::now();
+  std::uint64_t round_trips_ = 0;
   bool usable_ = true;
   bool worth_another_try_ = false;
   std::string sqlstate_;

@@ -240,12 +240,13 @@ Result<std::vector<std::optional<WorkflowId>>> RunsTable::active_runs(
     tenants.add(key.tenant);
     ids.add(key.opportunity);
   }
+  // A subquery and no join, which could begin with all active runs as long as there are few.
   TRY_ASSIGN(const Rows rows,
-             connection_.run("SELECT k.place, r.id FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS k(tenant, "
-                             "opportunity, place) JOIN runs r ON r.tenant = k.tenant AND r.opportunity = k.opportunity "
-                             "AND r.status = 0 AND r.exclusive",
+             connection_.run("SELECT (SELECT id FROM runs r WHERE r.tenant = k.tenant AND r.opportunity = "
+                             "k.opportunity AND r.status = 0 AND r.exclusive) FROM unnest($1::uuid[], $2::uuid[]) WITH "
+                             "ORDINALITY AS k(tenant, opportunity, place) ORDER BY place",
                              Params().add(tenants).add(ids)));
-  for (const Row row : rows) active[static_cast<std::size_t>(row.integer(0) - 1)] = row.id<WorkflowId>(1);
+  for (std::size_t i = 0; i < active.size(); ++i) active[i] = rows[i].optional_id<WorkflowId>(0);
   return active;
 }
 
@@ -297,7 +298,8 @@ Result<std::optional<Timestamp>> RunsTable::next_wake_up() const {
 }
 
 Result<std::vector<WorkflowId>> RunsTable::without_wake_up(std::size_t count_max) const {
-  TRY_ASSIGN(const Rows rows, connection_.run("SELECT id FROM runs WHERE status = 0 AND wake_up_at IS NULL LIMIT $1",
+  TRY_ASSIGN(const Rows rows, connection_.run("SELECT id FROM runs WHERE status = 0 AND wake_up_at IS NULL ORDER BY "
+                                              "wake_up_at LIMIT $1",
                                               Params().add(count_max)));
   return ids_of(rows);
 }
@@ -393,13 +395,14 @@ Result<std::vector<bool>> RunsTable::update(std::span<const RunUpdate> runs) {
 }
 
 Result<std::size_t> RunsTable::purge(Timestamp before, std::size_t count_max) {
-  // What is deleted is asked again what it is: an operator may have revived it meanwhile.
-  TRY_ASSIGN(const Rows rows,
-             connection_.run("WITH gone AS (DELETE FROM runs WHERE id = ANY (ARRAY(SELECT id FROM runs WHERE status <> "
-                             "0 AND updated_at < $1 ORDER BY updated_at LIMIT $2)) AND status <> 0 AND updated_at < $1 "
-                             "RETURNING id), also AS (DELETE FROM results WHERE run = ANY (ARRAY(SELECT id FROM "
-                             "gone))) SELECT count(*) FROM gone",
-                             Params().add(before).add(count_max)));
+  // The rows are locked before they are deleted, so none of them is revived by an operator meanwhile.
+  TRY_ASSIGN(
+      const Rows rows,
+      connection_.run("WITH gone AS (DELETE FROM runs WHERE ctid = ANY (ARRAY(SELECT ctid FROM runs WHERE status "
+                      "<> 0 AND updated_at < $1 ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING "
+                      "id), also AS (DELETE FROM results WHERE run = ANY (ARRAY(SELECT id FROM gone))) SELECT "
+                      "count(*) FROM gone",
+                      Params().add(before).add(count_max)));
   return static_cast<std::size_t>(rows[0].integer(0));
 }
 
