@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "app/secrets.h"
 #include "app/terminal.h"
 #include "store/sqlite/data_directory.h"
 
@@ -37,6 +38,9 @@ void Command::add_common_options(CLI::App& app) {
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);  // else it would take the arguments of the verb, too
   app.add_option("--data-dir", data_dir_, "Where the installation keeps its files")->type_name("DIR");
+  app.add_option("--store", store_url_, "PostgreSQL (postgresql://…), shared by many processes; default: SQLite")
+      ->type_name("URL");
+  app.add_option("--bus", bus_url_, "RabbitMQ (amqp[s]://…); default: embedded")->type_name("URL");
   app.add_option("--tenant", tenant_, "The tenant that is meant")->type_name("UUID");
   app.add_option("--log-level", log_level_, "debug, info, warn, error or off")->type_name("LEVEL");
   app.add_option("--output", output_, "table for people, json for programs")->check(CLI::IsMember({"table", "json"}));
@@ -54,6 +58,8 @@ Result<Config*> Command::config() {
     return value.empty() ? Result<void>{} : settings_->set(path, {value}, Origin::flag);
   };
   TRY(take("data_dir", data_dir_));
+  TRY(take("store.url", store_url_));
+  TRY(take("bus.url", bus_url_));
   TRY(take("tenant", tenant_));
   TRY(take("log_level", log_level_));
   TRY(check(config_));
@@ -83,7 +89,8 @@ Result<Gateway*> Command::gateway(bool makes_installation) {
   TRY_ASSIGN(Config* const config, this->config());
   std::error_code ignored;  // what cannot be looked at is told when it is opened
   const auto file = config->data_dir / store::sqlite::kStoreFile;
-  if (!makes_installation && !std::filesystem::exists(file, ignored) && !ignored) {
+  if (!makes_installation && store_kind(*config) == StoreKind::sqlite && !std::filesystem::exists(file, ignored) &&
+      !ignored) {
     return fail(ErrorCode::not_found, "there is no installation in '{}'; `wfo analyze` and `wfo serve` make one",
                 config->data_dir.string());
   }
@@ -124,6 +131,10 @@ void add_verbs(CLI::App& app, Command& command) {
       "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 verification failed, 5 unavailable.\n"
       "Settings come from flags over WFO_… variables over --config over defaults; see `wfo config show`.");
   app.set_version_flag("--version", std::string(kVersion));
+  // CLI11 names what it was given, which may be an address in the wrong place.
+  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
+    return redacted(CLI::FailureMessage::simple(failed, error));
+  });
   app.require_subcommand(1);
   app.fallthrough();
   command.add_common_options(app);
@@ -150,7 +161,7 @@ int run_command_line(int argc, char** argv) {
     // CLI11 asks for a subcommand, and says nothing of the word that stands in its place.
     const auto words = app.remaining(true);
     if (std::string_view(error.what()) == "A subcommand is required" && !words.empty()) {
-      print_error(fmt::format("there is no verb '{}'; see `wfo --help` or `wfo VERB --help`", words.front()));
+      print_error(fmt::format("there is no verb '{}'; see `wfo --help` or `wfo VERB --help`", redacted(words.front())));
       return kExitUsage;
     }
     return app.exit(error) == 0 ? kExitDone : kExitUsage;

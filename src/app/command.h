@@ -62,6 +62,8 @@ class Command {
   std::string config_file_;
   std::vector<std::string> assignments_;
   std::string data_dir_;
+  std::string store_url_;
+  std::string bus_url_;
   std::string tenant_;
   std::string log_level_;
   std::string output_ = "table";

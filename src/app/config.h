@@ -9,10 +9,14 @@
 #include "app/settings.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "bus/rabbitmq/rabbit_bus.h"
 #include "delivery/consumer_loop.h"
+#include "delivery/relay.h"
 #include "delivery/retention.h"
 #include "ledger/ledger_sink.h"
 #include "orchestrator/orchestrator.h"
+#include "store/postgres/postgres_ledger.h"
+#include "store/postgres/postgres_store.h"
 #include "store/sqlite/sqlite_ledger.h"
 #include "store/sqlite/sqlite_store.h"
 
@@ -30,13 +34,22 @@ struct Config {
   milliseconds self_check_interval{60'000};
 
   api::HttpConfig http;
-  int http_port = 3051;  // becomes http.port where the process serves
+  int http_port = 3051;    // becomes http.port where the process serves
+  std::string store_url;   // "": SQLite in `data_dir`
+  std::string ledger_url;  // "": where the store is
+  std::string bus_url;     // "": embedded
   store::sqlite::SqliteStoreConfig store;
   store::sqlite::SqliteLedgerConfig ledger;
+  store::postgres::PostgresStoreConfig postgres;  // `url` and `application` are put in when it is opened
+  milliseconds postgres_connect_timeout{5'000};
+  store::postgres::PostgresLedgerConfig postgres_ledger;  // and its limits, which are the store's
+  bus::RabbitConfig rabbit;                               // `url`, `topology` and `name` are put in when it is opened
+  milliseconds bus_heartbeat{10'000};
   std::vector<std::string> ledger_bindings = ledger::default_bindings();
   std::size_t event_bytes_max = events::kEventBytesMax;
   orchestrator::OrchestratorConfig orchestrator;
   delivery::ConsumerLoopConfig delivery;
+  delivery::RelayConfig relay;
   delivery::RetentionConfig retention;
   std::vector<std::string> workflow_files;  // definitions; none: the built-in one
   std::filesystem::path risk_rules_file;    // "": built in
@@ -49,5 +62,17 @@ struct Config {
 [[nodiscard]] std::vector<Setting> settings_of(Config& config);
 /// What no single setting can say. Errors: `invalid_argument`.
 [[nodiscard]] Result<void> check(const Config& config);
+/// Whether there is such a pair of store and bus; for who opens both. Errors: `invalid_argument`.
+[[nodiscard]] Result<void> check_pair(const Config& config);
+
+enum class StoreKind { sqlite, postgres };
+enum class BusKind { embedded, rabbitmq };
+[[nodiscard]] StoreKind store_kind(const Config& config);
+[[nodiscard]] BusKind bus_kind(const Config& config);
+/// `config.postgres` and `config.postgres_ledger` with the address and what is bound elsewhere.
+[[nodiscard]] store::postgres::PostgresStoreConfig postgres_store_config(const Config& config);
+[[nodiscard]] store::postgres::PostgresLedgerConfig postgres_ledger_config(const Config& config);
+/// `config.rabbit` with the address and what is bound elsewhere.
+[[nodiscard]] bus::RabbitConfig rabbit_config(const Config& config);
 
 }  // namespace wfo::app

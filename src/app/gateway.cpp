@@ -1,5 +1,6 @@
 #include "app/gateway.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "api/http_client.h"
@@ -21,11 +22,17 @@ bool is_repeatable(api::Method method, std::string_view target) {
          target == "/api/v1/statistics";
 }
 
-/// An installation in this process, for as long as the command lasts; also for others, at the local socket.
+/// An installation in this process, for as long as the command lasts; of a data directory also for others, at the local
+/// socket. In PostgreSQL the processes that serve it do the work, and this one only asks.
 class Own {
  public:
   static Result<std::unique_ptr<Own>> open(const Config& config, Logger& log) {
     auto own = std::make_unique<Own>(config.shutdown_grace);
+    if (store_kind(config) == StoreKind::postgres) {
+      own->log_ = std::make_unique<Logger>(std::max(config.log_level, LogLevel::warn));
+      TRY_ASSIGN(own->runtime_, Runtime::open(config, *own->log_, {.works = false}));
+      return own;
+    }
     TRY_ASSIGN(own->runtime_, Runtime::open(config, log, {}));
     api::HttpConfig http = config.http;
     http.port = std::nullopt;
@@ -52,6 +59,7 @@ class Own {
 
  private:
   milliseconds grace_;
+  std::unique_ptr<Logger> log_;  // which server answers is for who serves, not for each command
   std::unique_ptr<Runtime> runtime_;
   std::unique_ptr<api::HttpServer> server_;
 };

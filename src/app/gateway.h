@@ -38,9 +38,10 @@ class Gateway {
 struct Config;
 
 /// The process that holds the data directory, through its local socket; or this one, which then answers others there
-/// too, while the gateway lives. When the process that was asked ends, the next one is found; a request whose answer
-/// was lost is sent again where that can do no harm. `config` and `log` outlive it. Errors: `conflict` another process
-/// holds the directory and does not answer; `unavailable` it cannot be used.
+/// too, while the gateway lives. Where the store is PostgreSQL, this one, which answers and does no work. When the
+/// process that was asked ends, the next one is found; a request whose answer was lost is sent again where that can do
+/// no harm. `config` and `log` outlive it. Errors: `conflict` another process holds the directory and does not answer;
+/// `unavailable` it cannot be used.
 [[nodiscard]] Result<std::unique_ptr<Gateway>> open_gateway(const Config& config, Logger& log);
 
 /// A member of an answer as text: a string's characters, any other token as it stands, "" for null or nothing.

@@ -8,24 +8,28 @@
 #include "analysis/step_worker.h"
 #include "api/http_client.h"
 #include "api/routes.h"
+#include "app/backends.h"
 #include "app/files.h"
 #include "base/thread.h"
-#include "bus/embedded/embedded_bus.h"
 #include "delivery/dead_letters.h"
+#include "delivery/drain_sink.h"
 #include "delivery/event_intake.h"
+#include "delivery/lease_keeper.h"
+#include "delivery/relay.h"
 #include "delivery/retention.h"
 #include "embedded/workflow_definitions.h"
 #include "events/types.h"
 #include "ledger/ledger_progress.h"
 #include "ledger/ledger_sink.h"
-#include "store/sqlite/data_directory.h"
-#include "store/sqlite/sqlite_ledger.h"
-#include "store/sqlite/sqlite_store.h"
 
 namespace wfo::app {
 namespace {
 
 constexpr milliseconds kLedgerWaitMax{2'000};  // of a request for what is in the ledger
+constexpr milliseconds kFlushMax{1'000};       // of a process that ends, for what is not published yet
+constexpr milliseconds kFlushPause{20};
+constexpr milliseconds kPublishWait{30'000};  // for the broker's answers to what is published past the relay
+constexpr std::string_view kBatchJobsQueue = "bi_batch_jobs";  // the platform's; nobody here consumes it yet
 
 Result<std::optional<analysis::ConfigFile>> read_config_file(const std::filesystem::path& file) {
   if (file.empty()) return std::nullopt;
@@ -79,7 +83,36 @@ struct RunningRole {
   std::unique_ptr<delivery::ConsumerLoop> loop;
 };
 
-std::vector<std::string> all_queues() {
+/// A lease with who keeps it.
+template <class Source>
+struct Held {
+  template <class... Where>
+  Held(const std::string& holder, Logger& log, Metrics& metrics, Where&&... where)
+      : source(std::forward<Where>(where)...), keeper(source, holder, log, metrics) {}
+  Source source;
+  delivery::LeaseKeeper keeper;
+};
+
+/// What one process of an installation does at a time.
+struct Leases {
+  Leases(store::Store& store, store::LedgerStore& ledger_store, const std::string& holder, Logger& log,
+         Metrics& metrics)
+      : relay(holder, log, metrics, store, delivery::kRelayLease),
+        timers(holder, log, metrics, store, delivery::kTimersLease),
+        retention(holder, log, metrics, store, delivery::kRetentionLease),
+        ledger(holder, log, metrics, ledger_store) {}
+  /// Others need not wait for their end. What cannot be given back ends by itself.
+  void release() {
+    for (auto* keeper : {&relay.keeper, &timers.keeper, &retention.keeper, &ledger.keeper}) (void)keeper->release();
+  }
+  Held<delivery::StoreLease> relay;
+  Held<delivery::StoreLease> timers;
+  Held<delivery::StoreLease> retention;
+  Held<delivery::LedgerLease> ledger;
+};
+
+/// Of the consumers whose effects, and so whose positions, lie in the store.
+std::vector<std::string> queues_of_store() {
   std::vector<std::string> queues{std::string(orchestrator::Orchestrator::kQueue)};
   for (const auto& role : analysis::step_roles()) queues.emplace_back(role.queue);
   return queues;
@@ -87,7 +120,15 @@ std::vector<std::string> all_queues() {
 
 }  // namespace
 
+std::vector<std::string> all_queues() {
+  auto queues = queues_of_store();
+  queues.emplace_back(kBatchJobsQueue);
+  queues.emplace_back(ledger::kQueue);
+  return queues;
+}
+
 std::filesystem::path socket_path(const Config& config) {
+  if (store_kind(config) == StoreKind::postgres) return {};
   return store::sqlite::DataDirectory::socket_path(config.data_dir);
 }
 
@@ -97,7 +138,12 @@ bool is_served(const Config& config) {
 
 struct Runtime::State {
   State(const Config& configuration, Logger& logger, RuntimeOptions runtime_options)
-      : config(configuration), options(std::move(runtime_options)), log(logger), ids(clock), router(logger) {}
+      : config(configuration),
+        options(std::move(runtime_options)),
+        log(logger),
+        ids(clock),
+        holder(delivery::holder_name(ids)),
+        router(logger) {}
 
   // In the order of construction; destruction is the shutdown order.
   Config config;
@@ -105,43 +151,71 @@ struct Runtime::State {
   Logger& log;
   SystemClock clock;
   SystemIdSource ids;
+  std::string holder;  // this process, among those that hold leases
   Metrics metrics;
   delivery::SystemWaiter waiter;
-  std::optional<store::sqlite::DataDirectory> directory;
   std::unique_ptr<const events::Contracts> contracts;
-  std::unique_ptr<store::sqlite::SqliteStore> store;
-  std::unique_ptr<store::sqlite::SqliteLedger> ledger;
-  std::unique_ptr<bus::EmbeddedBus> bus;
+  Stores stores;
   std::unique_ptr<orchestrator::Orchestrator> orchestrator;
+  Buses buses;
   std::optional<analysis::Analysis> analysis;
   std::unique_ptr<delivery::DeadLetters> dead_letters;
   std::unique_ptr<delivery::EventIntake> intake;
   std::unique_ptr<delivery::Retention> retention;
+  std::unique_ptr<Leases> leases;          // null: there is no other process
+  std::unique_ptr<delivery::Relay> relay;  // null: the log is the bus
   std::vector<RunningRole> roles;
   std::atomic<int> waiting_for_ledger{0};
   std::stop_source stopping;
   api::Router router;
   std::vector<std::jthread> threads;
+  std::jthread relay_thread;
 
   [[nodiscard]] bool has_role(std::string_view role) const {
     return std::ranges::find(config.roles, role) != config.roles.end();
   }
 
+  [[nodiscard]] bool log_is_bus() const {
+    return store_kind(config) == StoreKind::sqlite && bus_kind(config) == BusKind::embedded;
+  }
+  [[nodiscard]] store::Store& store() const { return *stores.store; }
+  [[nodiscard]] store::LedgerStore& ledger() const { return *stores.ledger; }
+
   Result<void> open_stores() {
     TRY_ASSIGN(contracts, events::Contracts::load(config.event_bytes_max));
-    config.store.directory = directory->path();
-    config.ledger.directory = directory->path();
-    TRY_ASSIGN(store, store::sqlite::SqliteStore::open(config.store, *contracts, clock, log, metrics));
-    TRY_ASSIGN(ledger, store::sqlite::SqliteLedger::open(config.ledger, clock, log, metrics));
-    bus = std::make_unique<bus::EmbeddedBus>(*store, *store);
+    TRY_ASSIGN(stores, app::open_stores(config, *contracts, clock, log, metrics));
+    return {};
+  }
+
+  /// Every queue of the installation.
+  [[nodiscard]] std::vector<bus::QueueSpec> topology() const {
+    std::vector<bus::QueueSpec> queues;
+    queues.push_back({.queue = std::string(orchestrator::Orchestrator::kQueue), .bindings = orchestrator->bindings()});
+    for (const auto& role : analysis::step_roles()) {
+      auto consumer = role.consumer_options();
+      queues.push_back({.queue = std::move(consumer.queue), .bindings = std::move(consumer.bindings)});
+    }
+    queues.push_back(
+        {.queue = std::string(kBatchJobsQueue), .bindings = {std::string(events::kJobTrigger)}, .prefetch = 1});
+    queues.push_back(
+        {.queue = std::string(ledger::kQueue), .bindings = config.ledger_bindings, .single_active_consumer = true});
+    return queues;
+  }
+
+  Result<void> open_bus() {
+    TRY_ASSIGN(buses, app::open_bus(config, topology(), stores, *contracts, clock, log, metrics));
+    if (buses.publisher == nullptr) return {};
+    leases = std::make_unique<Leases>(store(), ledger(), holder, log, metrics);
+    relay = std::make_unique<delivery::Relay>(store(), *stores.log, *buses.publisher, leases->relay.keeper,
+                                              config.relay, clock, waiter, log, metrics);
     return {};
   }
 
   Result<void> open_orchestrator() {
     TRY_ASSIGN(auto current, read_definitions(config, *contracts));
     if (options.adjust_definition) std::ranges::for_each(current, options.adjust_definition);
-    TRY_ASSIGN(auto definitions, orchestrator::Definitions::load(*store, std::move(current)));
-    orchestrator = std::make_unique<orchestrator::Orchestrator>(*store, *contracts, std::move(definitions), ids, clock,
+    TRY_ASSIGN(auto definitions, orchestrator::Definitions::load(store(), std::move(current)));
+    orchestrator = std::make_unique<orchestrator::Orchestrator>(store(), *contracts, std::move(definitions), ids, clock,
                                                                 log, metrics, config.orchestrator);
     return {};
   }
@@ -150,64 +224,108 @@ struct Runtime::State {
     TRY_ASSIGN(auto rules, read_config_file(config.risk_rules_file));
     TRY_ASSIGN(auto playbook, read_config_file(config.playbook_file));
     TRY_ASSIGN(analysis, analysis::Analysis::load({std::move(rules), std::move(playbook)}));
-    dead_letters = std::make_unique<delivery::DeadLetters>(*store, *contracts, ids, clock, log, metrics);
-    intake = std::make_unique<delivery::EventIntake>(*store, *contracts, clock, metrics);
+    dead_letters = std::make_unique<delivery::DeadLetters>(store(), *contracts, ids, clock, log, metrics);
+    intake = std::make_unique<delivery::EventIntake>(store(), *contracts, clock, metrics);
+    if (!log_is_bus()) {
+      retention =
+          std::make_unique<delivery::Retention>(store(), *stores.log, config.retention, clock, waiter, log, metrics);
+      return {};
+    }
     std::vector<delivery::OutsidePosition> outside;
-    outside.push_back({std::string(ledger::kQueue), [this] { return ledger->position(ledger::kQueue); }});
-    retention = std::make_unique<delivery::Retention>(*store, *store, all_queues(), std::move(outside),
+    outside.push_back({std::string(ledger::kQueue), [this] { return ledger().position(ledger::kQueue); }});
+    retention = std::make_unique<delivery::Retention>(store(), *stores.log, queues_of_store(), std::move(outside),
                                                       config.retention, clock, waiter, log, metrics);
     return {};
   }
 
-  void add_loop(std::unique_ptr<bus::Consumer> consumer, RunningRole role) {
+  Result<void> add_loop(std::unique_ptr<bus::Consumer> consumer, RunningRole role) {
+    const std::string queue = consumer->queue();
     delivery::Sink& sink = role.observed ? *role.observed : *role.sink;
     role.loop = std::make_unique<delivery::ConsumerLoop>(std::move(consumer), sink, config.delivery, clock, waiter, log,
                                                          metrics);
     roles.push_back(std::move(role));
+    if (buses.publisher == nullptr) return {};
+    // What the broker takes out of the queue by itself.
+    TRY_ASSIGN(auto net, buses.bus->consume({.queue = queue + ".dlq", .bindings = {queue}}));
+    RunningRole drain;
+    drain.sink = std::make_unique<delivery::DrainSink>(store(), queue, ids, clock);
+    drain.loop = std::make_unique<delivery::ConsumerLoop>(std::move(net), *drain.sink, config.delivery, clock, waiter,
+                                                          log, metrics);
+    roles.push_back(std::move(drain));
+    return {};
   }
 
   Result<void> open_roles() {
     if (has_role(events::kOrchestratorRole)) {
-      TRY_ASSIGN(auto consumer, bus->consume({.queue = std::string(orchestrator::Orchestrator::kQueue),
-                                              .bindings = orchestrator->bindings()}));
+      TRY_ASSIGN(auto consumer, buses.bus->consume({.queue = std::string(orchestrator::Orchestrator::kQueue),
+                                                    .bindings = orchestrator->bindings()}));
       RunningRole role;
-      role.sink = std::make_unique<delivery::StoreSink>(*store, *orchestrator, ids, clock);
-      add_loop(std::move(consumer), std::move(role));
+      role.sink = std::make_unique<delivery::StoreSink>(store(), *orchestrator, ids, clock);
+      TRY(add_loop(std::move(consumer), std::move(role)));
     }
     const analysis::StepFunction& steps = options.steps ? *options.steps : *analysis;
     for (const auto& step_role : analysis::step_roles()) {
       if (!options.run_steps || !has_role(step_role.name)) continue;
-      TRY_ASSIGN(auto consumer, bus->consume(step_role.consumer_options()));
+      TRY_ASSIGN(auto consumer, buses.bus->consume(step_role.consumer_options()));
       RunningRole role;
-      role.handler = std::make_unique<analysis::StepWorker>(step_role, steps, *store, *contracts, ids, clock, log);
-      role.sink = std::make_unique<delivery::StoreSink>(*store, *role.handler, ids, clock);
-      add_loop(std::move(consumer), std::move(role));
+      role.handler = std::make_unique<analysis::StepWorker>(step_role, steps, store(), *contracts, ids, clock, log);
+      role.sink = std::make_unique<delivery::StoreSink>(store(), *role.handler, ids, clock);
+      TRY(add_loop(std::move(consumer), std::move(role)));
     }
     if (has_role(events::kLoggingRole)) {
-      TRY(ledger::note_gap(*ledger, *store, clock, log));
-      TRY_ASSIGN(auto consumer, ledger::consume(*bus, *ledger, config.ledger_bindings));
+      if (log_is_bus()) TRY(ledger::note_gap(ledger(), *stores.log, clock, log));
+      TRY_ASSIGN(auto consumer, consume_for_ledger());
       RunningRole role;
-      role.sink = std::make_unique<ledger::LedgerSink>(*ledger, store.get(), clock, log, metrics);
+      role.sink = std::make_unique<ledger::LedgerSink>(ledger(), log_is_bus() ? stores.log : nullptr, clock, log,
+                                                       metrics, leases ? &leases->ledger.keeper : nullptr);
       if (options.on_ledger_commit) {
         role.observed = std::make_unique<ObservedSink>(*role.sink, options.on_ledger_commit);
       }
-      add_loop(std::move(consumer), std::move(role));
+      TRY(add_loop(std::move(consumer), std::move(role)));
     }
     return {};
   }
 
+  Result<std::unique_ptr<bus::Consumer>> consume_for_ledger() {
+    if (log_is_bus()) return ledger::consume(*buses.bus, ledger(), config.ledger_bindings);
+    return buses.bus->consume({.queue = std::string(ledger::kQueue), .bindings = config.ledger_bindings});
+  }
+
+  /// What this process has committed leaves it before it ends, if that takes no longer than a moment; else another
+  /// process publishes it, or this one when it comes back.
+  void stop_relay() {
+    if (relay_thread.joinable()) {
+      for (milliseconds waited{0}; waited < kFlushMax && publishes(); waited += kFlushPause) {
+        waiter.wait(kFlushPause, {});
+      }
+      relay_thread = {};
+    }
+    if (leases) leases->release();
+  }
+  [[nodiscard]] bool publishes() {
+    if (!leases->relay.keeper.is_held() || !relay->trouble().empty()) return false;
+    std::int64_t waiting = 0;
+    const auto read = store().read([&](const store::Transaction& transaction) -> Result<void> {
+      TRY_ASSIGN(const auto counts, transaction.outbox().counts());
+      waiting = counts.waiting - counts.parked;
+      return {};
+    });
+    return read.has_value() && waiting > 0;
+  }
+
   /// None where the role `logging` is off: there is nobody to wait for.
   std::function<Result<bool>()> ledger_catches_up() {
-    if (!has_role(events::kLoggingRole)) return nullptr;
+    if (!has_role(events::kLoggingRole) || !log_is_bus() || !options.works) return nullptr;
     // A ledger that does not proceed must not take the threads of all requests: few wait for it at once, and none while
     // it is in trouble.
     const int waiting_max = std::max(1, config.http.threads - 2);
-    return [this, waiting_max, progress = ledger::LedgerProgress(*ledger, *store, config.ledger_bindings, waiter)] {
-      const bool waits = ++waiting_for_ledger <= waiting_max && ledger_trouble().empty();
-      auto caught_up = progress.catch_up(waits ? kLedgerWaitMax : milliseconds(0), stopping.get_token());
-      --waiting_for_ledger;
-      return caught_up;
-    };
+    return
+        [this, waiting_max, progress = ledger::LedgerProgress(ledger(), *stores.log, config.ledger_bindings, waiter)] {
+          const bool waits = ++waiting_for_ledger <= waiting_max && ledger_trouble().empty();
+          auto caught_up = progress.catch_up(waits ? kLedgerWaitMax : milliseconds(0), stopping.get_token());
+          --waiting_for_ledger;
+          return caught_up;
+        };
   }
 
   [[nodiscard]] std::string ledger_trouble() const {
@@ -217,7 +335,13 @@ struct Runtime::State {
 
   [[nodiscard]] std::vector<std::string> not_ready() const {
     std::vector<std::string> reasons;
-    if (const auto admitted = store->admission(); !admitted) reasons.push_back(admitted.error().message);
+    if (buses.trouble) {
+      if (auto trouble = buses.trouble(); !trouble.empty()) reasons.push_back(std::move(trouble));
+    }
+    if (const auto admitted = store().admission(); !admitted) reasons.push_back(admitted.error().message);
+    if (relay) {
+      if (auto trouble = relay->trouble(); !trouble.empty()) reasons.push_back("relay: " + std::move(trouble));
+    }
     for (const auto& role : roles) {
       if (auto trouble = role.loop->trouble(); !trouble.empty()) {
         reasons.push_back(fmt::format("{}: {}", role.loop->queue(), trouble));
@@ -232,15 +356,18 @@ Runtime::~Runtime() { stop(); }
 
 Result<std::unique_ptr<Runtime>> Runtime::open(const Config& config, Logger& logger, RuntimeOptions options) {
   auto state = std::make_unique<State>(config, logger, std::move(options));
-  TRY_ASSIGN(state->directory, store::sqlite::DataDirectory::open(config.data_dir));
+  if (state->options.works) TRY(check_pair(config));
   TRY(state->open_stores());
   TRY(state->open_orchestrator());
   TRY(state->open_services());
-  TRY(state->open_roles());
+  if (state->options.works) {
+    TRY(state->open_bus());
+    TRY(state->open_roles());
+  }
   State& s = *state;
   api::add_routes(s.router, {.orchestrator = *s.orchestrator,
-                             .store = *s.store,
-                             .ledger = *s.ledger,
+                             .store = s.store(),
+                             .ledger = s.ledger(),
                              .dead_letters = *s.dead_letters,
                              .intake = *s.intake,
                              .metrics = s.metrics,
@@ -250,6 +377,21 @@ Result<std::unique_ptr<Runtime>> Runtime::open(const Config& config, Logger& log
                              .not_ready = [&s] { return s.not_ready(); },
                              .ledger_catches_up = s.ledger_catches_up()});
   return std::unique_ptr<Runtime>(new Runtime(std::move(state)));
+}
+
+Result<void> Runtime::publish(std::span<const events::EventPtr> batch) {
+  State& s = *state_;
+  if (s.buses.publisher == nullptr) {
+    return s.store().transact([&](store::Transaction& transaction) { return transaction.log().append(batch); });
+  }
+  TRY_ASSIGN(const auto outcomes, s.buses.publisher->publish(batch, kPublishWait, s.stopping.get_token()));
+  for (const bus::Published outcome : outcomes) {
+    if (outcome == bus::Published::returned) return fail(ErrorCode::conflict, "the broker has no queue for an event");
+    if (outcome != bus::Published::confirmed) {
+      return fail(ErrorCode::unavailable, "the broker did not confirm an event");
+    }
+  }
+  return {};
 }
 
 void Runtime::start() {
@@ -264,10 +406,19 @@ void Runtime::start() {
     add_thread(role.loop->queue(), [loop = role.loop.get()](std::stop_token stop) { loop->run(stop); });
   }
   if (s.has_role(events::kOrchestratorRole)) {
-    add_thread("timers",
-               [&s](std::stop_token stop) { s.orchestrator->run_timers(s.config.self_check_interval, stop); });
+    add_thread("timers", [&s, lease = s.leases ? &s.leases->timers.keeper : nullptr](std::stop_token stop) {
+      s.orchestrator->run_timers(s.config.self_check_interval, stop, lease);
+    });
   }
-  add_thread("retention", [&s](std::stop_token stop) { s.retention->run(stop); });
+  add_thread("retention", [&s, lease = s.leases ? &s.leases->retention.keeper : nullptr](std::stop_token stop) {
+    s.retention->run(stop, lease);
+  });
+  if (s.relay) {
+    s.relay_thread = std::jthread([&s](std::stop_token stop) {
+      name_this_thread("relay");
+      s.relay->run(stop);
+    });
+  }
 }
 
 void Runtime::stop_waiting() { state_->stopping.request_stop(); }
@@ -276,14 +427,19 @@ void Runtime::stop() {
   stop_waiting();
   for (auto& thread : state_->threads) thread.request_stop();
   state_->threads.clear();  // joins
+  state_->stop_relay();
 }
 
 const api::Router& Runtime::router() const { return state_->router; }
+std::string Runtime::description() const {
+  const State& s = *state_;
+  return s.buses.bus ? fmt::format("{}; {}", s.stores.description, s.buses.description) : s.stores.description;
+}
 std::vector<std::string> Runtime::not_ready() const { return state_->not_ready(); }
 Metrics& Runtime::metrics() { return state_->metrics; }
 orchestrator::Orchestrator& Runtime::orchestrator() { return *state_->orchestrator; }
-store::Store& Runtime::store() { return *state_->store; }
-store::LogReader& Runtime::log() { return *state_->store; }
-store::LedgerStore& Runtime::ledger() { return *state_->ledger; }
+store::Store& Runtime::store() { return state_->store(); }
+store::LogReader& Runtime::log() { return *state_->stores.log; }
+store::LedgerStore& Runtime::ledger() { return state_->ledger(); }
 
 }  // namespace wfo::app

@@ -27,6 +27,7 @@ struct RuntimeOptions {
   const analysis::StepFunction* steps = nullptr;  // instead of the four built-in analyses
   /// Called with each current definition before it is used; it must change the version, too.
   std::function<void(workflow::Definition&)> adjust_definition = nullptr;
+  bool works = true;      // false: only answers; no bus, no roles, no timers
   bool run_steps = true;  // false: nobody answers the steps' requests
   /// Called with each batch that has become durable in the ledger; on the ledger's thread.
   std::function<void(std::span<const bus::Delivery>)> on_ledger_commit = nullptr;
@@ -51,8 +52,14 @@ class Runtime {
   /// No new messages; what is in hand is finished or released; then the threads end. Again: nothing.
   void stop();
 
+  /// Hands events to those who consume them, past all roles, durably: to the broker, or into the log where that is the
+  /// bus. Before `start`. Errors: `unavailable` the broker or the store is away; `conflict` no queue wants one.
+  [[nodiscard]] Result<void> publish(std::span<const events::EventPtr> batch);
+
   /// All routes of the API.
   [[nodiscard]] const api::Router& router() const;
+  /// Which stores and which bus, for people; no secrets.
+  [[nodiscard]] std::string description() const;
   /// Why the installation takes no new work; empty: it is ready.
   [[nodiscard]] std::vector<std::string> not_ready() const;
   [[nodiscard]] Metrics& metrics();
@@ -67,8 +74,11 @@ class Runtime {
   std::unique_ptr<State> state_;
 };
 
+/// The queues of all roles, whichever run in this process, and that of the batch jobs.
+[[nodiscard]] std::vector<std::string> all_queues();
 /// Whether a process serves the data directory: its socket answers.
 [[nodiscard]] bool is_served(const Config& config);
+/// Where it listens for others on this machine; empty where the store is PostgreSQL, which they reach by themselves.
 [[nodiscard]] std::filesystem::path socket_path(const Config& config);
 
 }  // namespace wfo::app

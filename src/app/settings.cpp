@@ -9,6 +9,7 @@
 #include <iterator>
 #include <limits>
 
+#include "app/secrets.h"
 #include "base/json.h"
 
 namespace wfo::app {
@@ -109,7 +110,8 @@ Result<std::string> interpolate(std::string_view text, const std::map<std::strin
 }
 
 std::string value_text(const Setting& setting) {
-  const auto texts = setting.get();
+  auto texts = setting.get();
+  if (setting.holds_secrets) std::ranges::transform(texts, texts.begin(), redacted);
   std::string text;
   const auto quoted = [](const std::string& value) {
     std::string out;
@@ -136,6 +138,13 @@ int second_document_line(std::string_view text) {
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return 0;
+}
+
+/// A text that should be an address and is none: what stands before an `@` may be a password whatever it looks like.
+std::string hidden(const std::string& text) {
+  const auto at = text.rfind('@');
+  const std::string shown = redacted(text);
+  return at == std::string::npos || shown != text ? shown : "***" + text.substr(at);
 }
 
 /// Such that `interpolate` gives `text` back.
@@ -251,6 +260,26 @@ Setting count_setting(std::string path, std::size_t& value, std::size_t least, s
   return number_setting(std::move(path), value, least, most, std::move(help));
 }
 
+Setting bool_setting(std::string path, bool& value, std::string help) {
+  return choice_setting(
+      std::move(path), std::move(help), {"true", "false"}, [&value](std::string_view text) { value = text == "true"; },
+      [&value] { return std::string(value ? "true" : "false"); });
+}
+
+Setting address_setting(std::string path, std::string& value, std::string help, std::string allowed,
+                        std::function<bool(std::string_view)> is_allowed) {
+  Setting setting = single(
+      std::move(path), std::move(help), std::move(allowed),
+      [&value, is_allowed = std::move(is_allowed)](const std::string& text) {
+        if (!is_allowed(text)) return false;
+        value = text;
+        return true;
+      },
+      [&value] { return value; });
+  setting.holds_secrets = true;
+  return setting;
+}
+
 Setting tenant_setting(std::string path, TenantId& value, std::string help) {
   return single(
       std::move(path), std::move(help), "a uuid",
@@ -292,9 +321,11 @@ std::string Settings::environment_name(std::string_view path) {
 
 Result<void> Settings::set(std::string_view path, const std::vector<std::string>& value, Origin origin) {
   const Setting* setting = find(path);
-  if (!setting) return fail(ErrorCode::invalid_argument, "there is no setting '{}'; see `wfo config show`", path);
+  if (!setting)
+    return fail(ErrorCode::invalid_argument, "there is no setting '{}'; see `wfo config show`", redacted(path));
   if ((!setting->is_list && value.size() != 1) || !setting->set(value)) {
-    return fail(ErrorCode::invalid_argument, "{} is '{}'; allowed: {}", path, join(value, ","), setting->allowed);
+    return fail(ErrorCode::invalid_argument, "{} is '{}'; allowed: {}", path,
+                setting->holds_secrets ? hidden(join(value, ",")) : join(value, ","), setting->allowed);
   }
   origins_[setting->path] = origin;
   return {};
@@ -303,7 +334,7 @@ Result<void> Settings::set(std::string_view path, const std::vector<std::string>
 Result<void> Settings::set_flag(std::string_view assignment) {
   const auto equals = assignment.find('=');
   if (equals == std::string_view::npos) {
-    return fail(ErrorCode::invalid_argument, "--set is '{}'; allowed: NAME=VALUE", assignment);
+    return fail(ErrorCode::invalid_argument, "--set is '{}'; allowed: NAME=VALUE", redacted(assignment));
   }
   const auto path = assignment.substr(0, equals);
   const Setting* setting = find(path);

@@ -22,6 +22,7 @@ struct Setting {
   std::string help;     // one line
   std::string allowed;  // `0..65535`
   bool is_list = false;
+  bool holds_secrets = false;  // is shown with *** in the place of passwords (`secrets.h`)
   /// Takes the value, or says no. A setting that is no list gets exactly one text.
   std::function<bool(const std::vector<std::string>&)> set;
   std::function<std::vector<std::string>()> get;
@@ -42,6 +43,10 @@ struct Setting {
 [[nodiscard]] Setting count_setting(std::string path, int& value, int least, int most, std::string help);
 [[nodiscard]] Setting count_setting(std::string path, std::size_t& value, std::size_t least, std::size_t most,
                                     std::string help);
+[[nodiscard]] Setting bool_setting(std::string path, bool& value, std::string help);
+/// An address with a password in it. `is_allowed` says whether the text may be one.
+[[nodiscard]] Setting address_setting(std::string path, std::string& value, std::string help, std::string allowed,
+                                      std::function<bool(std::string_view)> is_allowed);
 [[nodiscard]] Setting tenant_setting(std::string path, TenantId& value, std::string help);
 
 /// `64KiB`, `1MiB`, `1GiB` or a number of bytes.
@@ -67,7 +72,7 @@ class Settings {
   [[nodiscard]] Result<void> set_flag(std::string_view assignment);
   [[nodiscard]] Result<void> set(std::string_view path, const std::vector<std::string>& value, Origin origin);
 
-  /// All settings as YAML that `read_file` takes, each with its origin and help as a comment.
+  /// All settings as YAML that `read_file` takes, each with its origin and help as a comment; passwords are `***`.
   [[nodiscard]] std::string to_yaml() const;
   /// The same as JSON: {"http.port":{"value":…,"origin":…,"allowed":…}}.
   [[nodiscard]] std::string to_json() const;

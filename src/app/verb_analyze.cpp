@@ -18,6 +18,7 @@ constexpr std::size_t kRowsOfRequest = 500;                // the API takes 1,00
 constexpr std::size_t kBytesOfRequest = 512 * 1024;        // and a body of 1 MiB
 constexpr std::size_t kRunsOnTheWay = 4 * kRowsOfRequest;  // bounds what is in memory
 constexpr milliseconds kPollInterval{20};
+constexpr milliseconds kStallNote{5'000};  // without a run that ends, before it is said where the work is done
 
 struct AnalyzeArguments {
   std::string file;
@@ -142,7 +143,9 @@ std::string results_of(json::Value run) {
 /// Asks for the analysis of row after row, a bounded number at a time, and takes in the results.
 class Analyses {
  public:
-  Analyses(Gateway& gateway, const api::Headers& headers) : gateway_(gateway), headers_(headers) {}
+  /// `works_elsewhere`: other processes do what is asked for; then nothing may happen, for want of one.
+  Analyses(Gateway& gateway, const api::Headers& headers, bool works_elsewhere)
+      : gateway_(gateway), headers_(headers), works_elsewhere_(works_elsewhere) {}
 
   Result<void> add(store::Opportunity opportunity, const EventId& trigger) {
     pending_.push_back({std::move(opportunity), trigger});
@@ -209,9 +212,21 @@ class Analyses {
       if (!ended) still.push_back(std::move(row));
     }
     ended_ += count - still.size();
+    note_stall(still.size() < count);
     if (still.size() == count) usleep(static_cast<useconds_t>(kPollInterval.count() * 1'000));
     for (auto row = still.rbegin(); row != still.rend(); ++row) waiting_.push_front(std::move(*row));
     return {};
+  }
+
+  void note_stall(bool moved) {
+    const auto now = std::chrono::steady_clock::now();
+    if (moved) moved_at_ = now;
+    if (!works_elsewhere_ || stall_noted_ || now - moved_at_ < kStallNote) return;
+    stall_noted_ = true;
+    print_error(fmt::format(
+        "no analysis has ended for {}; they are done by the processes of `wfo serve`: does one of them run, "
+        "with each role?",
+        format_duration(kStallNote)));
   }
 
   /// False while it is not known how it ends.
@@ -235,6 +250,9 @@ class Analyses {
 
   Gateway& gateway_;
   const api::Headers& headers_;
+  bool works_elsewhere_;
+  bool stall_noted_ = false;
+  std::chrono::steady_clock::time_point moved_at_ = std::chrono::steady_clock::now();
   std::vector<Row> pending_;  // not asked for yet
   std::deque<Row> waiting_;   // asked for, oldest first
   std::size_t ended_ = 0;
@@ -336,7 +354,7 @@ Result<int> analyze(Command& command, const AnalyzeArguments& arguments) {
   if (file.as_of) body = fmt::format("{{\"asOf\":\"{}\"}}", format_date(*file.as_of));
   TRY(gateway->body(api::Method::post, "/api/v1/statistics", body, headers));
 
-  Analyses analyses(*gateway, headers);
+  Analyses analyses(*gateway, headers, store_kind(*config) == StoreKind::postgres);
   {
     Progress progress("analysing", command.quiet());
     const auto show = [&] { progress.show(analyses.ended(), file.rows); };

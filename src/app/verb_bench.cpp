@@ -1,15 +1,11 @@
-#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <condition_variable>
-#include <fstream>
-#include <mutex>
+#include <filesystem>
 #include <thread>
-#include <unordered_map>
 
 #include "analysis/steps.h"
+#include "app/bench.h"
 #include "app/command.h"
 #include "app/runtime.h"
 #include "app/terminal.h"
@@ -18,44 +14,14 @@
 namespace wfo::app {
 namespace {
 
-using SteadyClock = std::chrono::steady_clock;
-
-constexpr std::size_t kStartBatchMax = 1'000;
-constexpr milliseconds kStallMax{60'000};
+constexpr std::size_t kEventsOfBatch = 1'000;  // that are published together
 
 struct BenchArguments {
   std::string work = "opp4";
   std::size_t workflows = 20'000;
   std::size_t concurrency = 1'000;
-};
-
-double seconds_between(SteadyClock::time_point begin, SteadyClock::time_point end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
-
-/// What the process has used up to now.
-struct Usage {
-  double cpu_s = 0;
-  double peak_rss_mb = 0;
-  std::uint64_t bytes_written = 0;  // handed to the disk
-
-  static Usage now() {
-    Usage usage;
-    rusage own{};
-    getrusage(RUSAGE_SELF, &own);
-    const auto seconds = [](const timeval& time) {
-      return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-    };
-    usage.cpu_s = seconds(own.ru_utime) + seconds(own.ru_stime);
-    usage.peak_rss_mb = static_cast<double>(own.ru_maxrss) / 1024;
-    std::ifstream io("/proc/self/io");
-    for (std::string name; io >> name;) {
-      std::uint64_t value = 0;
-      io >> value;
-      if (name == "write_bytes:") usage.bytes_written = value;
-    }
-    return usage;
-  }
+  std::size_t replicas = 0;
+  bool is_replica = false;
 };
 
 std::uint64_t bytes_on_disk(const std::filesystem::path& folder) {
@@ -66,107 +32,26 @@ std::uint64_t bytes_on_disk(const std::filesystem::path& folder) {
   return bytes;
 }
 
-/// Which workflows are on their way, by trigger, and how long each took until its end was in the ledger.
-class Course {
- public:
-  explicit Course(std::size_t workflows) { latencies_ms_.reserve(workflows); }
-
-  void begin(const EventId& trigger) {
-    const std::scoped_lock lock(mutex_);
-    begun_.emplace(trigger.to_string(), SteadyClock::now());
+void write_settings(json::Writer& out, const Config& config, const BenchArguments& arguments) {
+  const bool shared = store_kind(config) == StoreKind::postgres;
+  const bool broker = bus_kind(config) == BusKind::rabbitmq;
+  out.key("settings").begin_object().key("store").string(shared ? "postgresql" : "sqlite");
+  out.key("bus").string(broker ? "rabbitmq" : "embedded");
+  out.key("replicas").number(static_cast<std::int64_t>(arguments.replicas));
+  if (shared) {
+    out.key("connections").number(std::int64_t{config.postgres.connections});
+  } else {
+    out.key("fsync").string("full: before every acknowledgement").key("journal").string("wal");
+    out.key("page_bytes").number(std::int64_t{config.store.page_bytes});
+    out.key("checkpoint_pages").number(std::int64_t{config.store.checkpoint_pages});
+    out.key("cache_kib").number(std::int64_t{config.store.cache_kib});
+    out.key("ledger_page_bytes").number(std::int64_t{config.ledger.page_bytes});
+    out.key("ledger_checkpoint_pages").number(std::int64_t{config.ledger.checkpoint_pages});
   }
-  void observe(std::span<const bus::Delivery> batch) {
-    const auto now = SteadyClock::now();
-    const std::scoped_lock lock(mutex_);
-    for (const auto& delivery : batch) {
-      if (!delivery.event) continue;
-      const auto& type = delivery.event->type();
-      if (type == events::kAnalysisFailed) ++failed_;
-      if (type != events::kAnalysisCompleted && type != events::kAnalysisFailed) continue;
-      const auto found = begun_.find(delivery.event->correlation_id());
-      if (found == begun_.end()) continue;
-      latencies_ms_.push_back(seconds_between(found->second, now) * 1e3);
-      begun_.erase(found);
-      ended_at_ = now;
-    }
-    changed_.notify_all();
+  if (broker) {
+    out.key("prefetch").number(std::int64_t{config.rabbit.prefetch});
+    out.key("confirm_window").number(static_cast<std::int64_t>(config.rabbit.confirm_window));
   }
-  /// Until at most `count_max` are on their way. Returns how many are. Errors: `unavailable` none has ended for
-  /// `kStallMax`.
-  Result<std::size_t> wait_for_at_most(std::size_t count_max) {
-    std::unique_lock lock(mutex_);
-    while (begun_.size() > count_max) {
-      const std::size_t before = begun_.size();
-      if (!changed_.wait_for(lock, kStallMax, [&] { return begun_.size() != before; })) {
-        return fail(ErrorCode::unavailable, "no workflow has ended for {}; {} are on their way",
-                    format_duration(kStallMax), before);
-      }
-    }
-    return begun_.size();
-  }
-  [[nodiscard]] std::size_t ended() {
-    const std::scoped_lock lock(mutex_);
-    return latencies_ms_.size();
-  }
-  [[nodiscard]] std::size_t failed() const { return failed_; }
-  [[nodiscard]] SteadyClock::time_point ended_at() const { return ended_at_; }
-  [[nodiscard]] double quantile_ms(double share) {
-    if (latencies_ms_.empty()) return 0;
-    const auto at = static_cast<std::size_t>(share * static_cast<double>(latencies_ms_.size() - 1));
-    std::ranges::nth_element(latencies_ms_, latencies_ms_.begin() + static_cast<std::ptrdiff_t>(at));
-    return latencies_ms_[at];
-  }
-
- private:
-  std::mutex mutex_;  // guards all that follows until all have ended
-  std::condition_variable changed_;
-  std::unordered_map<std::string, SteadyClock::time_point> begun_;
-  std::vector<double> latencies_ms_;
-  std::size_t failed_ = 0;
-  SteadyClock::time_point ended_at_;
-};
-
-/// Starts `count` runs of as many opportunities, at most `kStartBatchMax` a transaction.
-class Starter {
- public:
-  Starter(Runtime& runtime, const TenantId& tenant, IdSource& ids) : runtime_(runtime), tenant_(tenant), ids_(ids) {}
-
-  Result<void> start(std::size_t count, Course* course) {
-    std::vector<orchestrator::StartRequest> wishes(std::min(count, kStartBatchMax));
-    for (auto& wish : wishes) {
-      wish.tenant = tenant_;
-      wish.trigger_id = EventId(ids_.next());
-      wish.trigger_type = "bench";
-      wish.external_id = fmt::format("BENCH-{}", ++started_);
-      wish.opportunity = opportunity_id(tenant_, wish.external_id);
-      if (course) course->begin(wish.trigger_id);
-    }
-    TRY_ASSIGN(const auto answers, runtime_.orchestrator().start(wishes));
-    for (const auto& answer : answers) {
-      if (answer.outcome != store::TriggerOutcome::started) {
-        return fail(ErrorCode::conflict, "a workflow was {} instead of started: {}; use an empty data directory",
-                    name(answer.outcome), answer.reason);
-      }
-    }
-    return {};
-  }
-  [[nodiscard]] std::size_t started() const { return started_; }
-
- private:
-  Runtime& runtime_;
-  TenantId tenant_;
-  IdSource& ids_;
-  std::size_t started_ = 0;
-};
-
-void write_settings(json::Writer& out, const Config& config) {
-  out.key("settings").begin_object().key("store").string("sqlite").key("bus").string("embedded");
-  out.key("fsync").string("full: before every acknowledgement").key("journal").string("wal");
-  out.key("page_bytes").number(std::int64_t{config.store.page_bytes});
-  out.key("checkpoint_pages").number(std::int64_t{config.store.checkpoint_pages});
-  out.key("cache_kib").number(std::int64_t{config.store.cache_kib});
-  out.key("ledger_page_bytes").number(std::int64_t{config.ledger.page_bytes});
-  out.key("ledger_checkpoint_pages").number(std::int64_t{config.ledger.checkpoint_pages});
   out.key("batch_max").number(static_cast<std::int64_t>(config.delivery.batch_max));
   out.key("cores").number(std::int64_t{std::thread::hardware_concurrency()});
   utsname system{};
@@ -174,28 +59,78 @@ void write_settings(json::Writer& out, const Config& config) {
   out.key("system").string(fmt::format("{} {}", system.sysname, system.release)).end_object();
 }
 
-/// A member whose value has `digits` behind the point.
-void write_rounded(json::Writer& out, std::string_view key, double value, int digits) {
-  out.key(key).raw(fmt::format("{:.{}f}", value, digits));
+/// What was used between two looks, for each of `count` things.
+struct Spent {
+  Usage before;
+  Usage after;
+  ServerUsage servers_before;
+  ServerUsage servers_after;
+
+  void write(json::Writer& out, std::string_view thing, double count, bool writes_files) const {
+    const auto each = [&](std::optional<double> begin, std::optional<double> end) -> std::optional<double> {
+      return begin && end ? std::optional((*end - *begin) * 1e3 / count) : std::nullopt;
+    };
+    write_rounded(out, fmt::format("cpu_ms_per_{}", thing), each(before.cpu_s, after.cpu_s), 4);
+    write_rounded(out, fmt::format("cpu_broker_ms_per_{}", thing),
+                  each(servers_before.broker_cpu_s, servers_after.broker_cpu_s), 4);
+    write_rounded(out, fmt::format("cpu_database_ms_per_{}", thing),
+                  each(servers_before.database_cpu_s, servers_after.database_cpu_s), 4);
+    const auto bytes = static_cast<double>(after.bytes_written - before.bytes_written);
+    write_rounded(out, fmt::format("bytes_written_per_{}", thing),
+                  writes_files ? std::optional(bytes / count) : std::nullopt, 0);
+    write_rounded(out, "peak_rss_mb", after.peak_rss_mb, 1);
+  }
+};
+
+/// A replica of a benchmark: does the work, until whoever started it goes away.
+Result<int> work_as_replica(Command& command) {
+  TRY_ASSIGN(const Config* const config, command.config());
+  const analysis::NoWork no_work;
+  TRY_ASSIGN(const auto runtime, Runtime::open(*config, command.logger(), {.steps = &no_work}));
+  runtime->start();
+  print("\n");
+  std::fflush(stdout);
+  for (char byte = 0; read(STDIN_FILENO, &byte, 1) > 0;) {
+  }
+  runtime->stop();
+  return kExitDone;
 }
 
 /// Work `opp4`: runs with their four steps doing nothing, all events published, the ledger on, everything durable. A
 /// run counts when its end is in the ledger.
 Result<int> bench_opp4(Command& command, const BenchArguments& arguments) {
-  TRY_ASSIGN(const Config* const config, command.config());
+  TRY_ASSIGN(const auto place, BenchPlace::open(command));
+  const Config& config = place->config();
+  const bool alone = arguments.replicas == 0;
+  if (!alone && store_kind(config) == StoreKind::sqlite) {
+    return fail(
+        ErrorCode::invalid_argument,
+        "--replicas is '{}', and the store is SQLite, which one process uses; allowed: with --store postgresql://…",
+        arguments.replicas);
+  }
   const analysis::NoWork no_work;
   Course course(arguments.workflows);
   RuntimeOptions options;
   options.steps = &no_work;
-  options.on_ledger_commit = [&course](std::span<const bus::Delivery> batch) { course.observe(batch); };
-  TRY_ASSIGN(const auto runtime, Runtime::open(*config, command.logger(), std::move(options)));
-  runtime->start();
+  options.works = alone;
+  if (alone) options.on_ledger_commit = [&course](std::span<const bus::Delivery> batch) { course.observe(batch); };
+  TRY_ASSIGN(const auto runtime, Runtime::open(config, command.logger(), std::move(options)));
+  std::unique_ptr<Replicas> replicas;
+  std::optional<LedgerWatch> watch;
+  if (!alone) {
+    TRY_ASSIGN(const Settings* const settings, command.settings());
+    TRY_ASSIGN(replicas, Replicas::start(arguments.replicas, *settings));
+    watch.emplace(runtime->ledger(), config.tenant, course);
+  }
+  const std::vector<pid_t> children = replicas ? replicas->ids() : std::vector<pid_t>();
+  if (alone) runtime->start();
   SystemClock clock;
   SystemIdSource ids(clock);
-  Starter starter(*runtime, config->tenant, ids);
+  Starter starter(*runtime, config.tenant, ids);
 
   Progress progress("workflows", command.quiet());
-  const Usage usage_before = Usage::now();
+  const Servers servers(config);
+  Spent spent{.before = Usage::now(children), .after = {}, .servers_before = servers.usage(), .servers_after = {}};
   const auto sequence_before = runtime->log().last();
   const auto begun = SteadyClock::now();
   while (starter.started() < arguments.workflows) {
@@ -204,15 +139,21 @@ Result<int> bench_opp4(Command& command, const BenchArguments& arguments) {
     progress.show(course.ended(), arguments.workflows);
   }
   // What the ledger lacks of the log when the orchestrator has decided everything.
-  Counter& completed = runtime->metrics().counter("workflows_completed_total", "Runs that completed all their steps");
-  while (course.ended() < arguments.workflows && completed.value() < static_cast<double>(arguments.workflows)) {
-    usleep(200);
+  std::optional<SteadyClock::time_point> decided;
+  if (alone) {
+    Counter& completed = runtime->metrics().counter("workflows_completed_total", "Runs that completed all their steps");
+    while (course.ended() < arguments.workflows && completed.value() < static_cast<double>(arguments.workflows)) {
+      usleep(200);
+    }
+    decided = SteadyClock::now();
   }
-  const auto decided = SteadyClock::now();
   TRY(course.wait_for_at_most(0));
   const double elapsed_s = seconds_between(begun, course.ended_at());
-  const Usage usage = Usage::now();
+  spent.after = Usage::now(children);
+  spent.servers_after = servers.usage();
   const auto events = runtime->log().last() - sequence_before;
+  watch.reset();
+  replicas.reset();
   runtime->stop();
 
   const auto count = static_cast<double>(arguments.workflows);
@@ -230,21 +171,74 @@ Result<int> bench_opp4(Command& command, const BenchArguments& arguments) {
   write_rounded(out, "latency_max_ms", course.quantile_ms(1), 3);
   write_rounded(out, "events_per_s", static_cast<double>(events) / elapsed_s, 0);
   out.key("events_per_workflow").number(static_cast<double>(events) / count);
-  write_rounded(out, "ledger_lag_s", std::max(0.0, seconds_between(decided, course.ended_at())), 4);
-  write_rounded(out, "cpu_ms_per_workflow", (usage.cpu_s - usage_before.cpu_s) * 1e3 / count, 4);
-  write_rounded(out, "bytes_written_per_workflow",
-                static_cast<double>(usage.bytes_written - usage_before.bytes_written) / count, 0);
-  write_rounded(out, "peak_rss_mb", usage.peak_rss_mb, 1);
-  write_settings(out, *config);
+  write_rounded(out, "ledger_lag_s",
+                decided ? std::optional(std::max(0.0, seconds_between(*decided, course.ended_at()))) : std::nullopt, 4);
+  spent.write(out, "workflow", count, store_kind(config) == StoreKind::sqlite);
+  write_settings(out, config, arguments);
   out.end_object();
   print(text + "\n");
   return course.failed() == 0 ? kExitDone : kExitFailed;
 }
 
+/// Work `ledger`: the role `logging` alone. Events of about 1 KB wait in its queue; then it may begin. One counts when
+/// it is durable in the ledger.
+Result<int> bench_ledger(Command& command, const BenchArguments& arguments) {
+  TRY_ASSIGN(const auto place, BenchPlace::open(command));
+  Config config = place->config();
+  config.roles = {std::string(events::kLoggingRole)};
+  Tally tally;
+  RuntimeOptions options;
+  options.on_ledger_commit = [&tally](std::span<const bus::Delivery> batch) { tally.add(batch.size()); };
+  TRY_ASSIGN(const auto runtime, Runtime::open(config, command.logger(), std::move(options)));
+  Progress progress("events", command.quiet());
+  SystemClock clock;
+  SystemIdSource ids(clock);
+  TRY_ASSIGN(const auto contracts, events::Contracts::load());
+  const events::EventFactory factory(*contracts, ids, clock, events::kOrchestratorRole);
+  const std::size_t total = arguments.workflows;
+  double event_bytes = 0;
+  for (std::size_t made = 0; made < total;) {
+    std::vector<events::EventPtr> batch;
+    for (std::size_t i = 0; i < kEventsOfBatch && made < total; ++i, ++made) {
+      TRY_ASSIGN(auto event, bench_event(factory, config.tenant, ids));
+      event_bytes += static_cast<double>(event->bytes().size());
+      batch.push_back(std::move(event));
+    }
+    TRY(runtime->publish(batch));
+    progress.show(made / 2, total);  // the first half of the work
+  }
+
+  const Servers servers(config);
+  Spent spent{.before = Usage::now(), .after = {}, .servers_before = servers.usage(), .servers_after = {}};
+  const auto begun = SteadyClock::now();
+  runtime->start();
+  TRY(tally.wait_for(total, [&](std::size_t taken) { progress.show((total + taken) / 2, total); }));
+  const double elapsed_s = seconds_between(begun, SteadyClock::now());
+  spent.after = Usage::now();
+  spent.servers_after = servers.usage();
+  runtime->stop();
+  TRY_ASSIGN(const auto size, runtime->ledger().size(config.tenant));
+
+  const auto count = static_cast<double>(total);
+  std::string text;
+  json::Writer out(text);
+  out.begin_object().key("work").string(arguments.work).key("events").number(static_cast<std::int64_t>(total));
+  write_rounded(out, "event_bytes", event_bytes / count, 0);
+  write_rounded(out, "elapsed_s", elapsed_s, 3);
+  write_rounded(out, "events_per_s", count / elapsed_s, 1);
+  spent.write(out, "event", count, store_kind(config) == StoreKind::sqlite);
+  write_settings(out, config, arguments);
+  out.end_object();
+  print(text + "\n");
+  if (size == static_cast<store::LedgerIndex>(total)) return kExitDone;
+  return fail(ErrorCode::internal, "{} events were handed in, and the ledger has {}", total, size);
+}
+
 /// Work `waiting`: runs whose steps nobody answers for a day. What they cost in memory and on disk, and whether new
 /// work is still taken.
 Result<int> bench_waiting(Command& command, const BenchArguments& arguments) {
-  TRY_ASSIGN(const Config* const config, command.config());
+  TRY_ASSIGN(const auto place, BenchPlace::open(command));
+  const Config& config = place->config();
   RuntimeOptions options;
   options.run_steps = false;
   options.adjust_definition = [](workflow::Definition& definition) {
@@ -252,11 +246,11 @@ Result<int> bench_waiting(Command& command, const BenchArguments& arguments) {
     definition.run_deadline = std::chrono::hours(25);
     for (auto& step : definition.steps) step.timeout = std::chrono::hours(24);
   };
-  TRY_ASSIGN(const auto runtime, Runtime::open(*config, command.logger(), std::move(options)));
+  TRY_ASSIGN(const auto runtime, Runtime::open(config, command.logger(), std::move(options)));
   runtime->start();
   SystemClock clock;
   SystemIdSource ids(clock);
-  Starter starter(*runtime, config->tenant, ids);
+  Starter starter(*runtime, config.tenant, ids);
   Progress progress("workflows", command.quiet());
   const auto begun = SteadyClock::now();
   while (starter.started() < arguments.workflows) {
@@ -284,8 +278,10 @@ Result<int> bench_waiting(Command& command, const BenchArguments& arguments) {
   write_rounded(out, "starts_per_s", static_cast<double>(arguments.workflows) / elapsed_s, 1);
   write_rounded(out, "one_more_start_ms", one_more_ms, 3);
   write_rounded(out, "peak_rss_mb", Usage::now().peak_rss_mb, 1);
-  out.key("disk_bytes").number(static_cast<std::int64_t>(bytes_on_disk(config->data_dir)));
-  write_settings(out, *config);
+  if (store_kind(config) == StoreKind::sqlite) {
+    out.key("disk_bytes").number(static_cast<std::int64_t>(bytes_on_disk(config.data_dir)));
+  }
+  write_settings(out, config, arguments);
   out.end_object();
   print(text + "\n");
   return active == static_cast<std::int64_t>(arguments.workflows) + 1 ? kExitDone : kExitFailed;
@@ -295,13 +291,17 @@ Result<int> bench_waiting(Command& command, const BenchArguments& arguments) {
 
 void add_bench(CLI::App& app, Command& command) {
   CLI::App* const verb = app.add_subcommand(
-      "bench", "Measure this machine; prints one JSON object. Use a data directory of its own that is empty");
+      "bench",
+      "Measure this machine; prints one JSON object. Use a data directory of its own that is empty; in PostgreSQL "
+      "it makes schemas of its own, and it refuses queues that somebody uses");
   auto arguments = std::make_shared<BenchArguments>();
-  verb->add_option("--work", arguments->work,
-                   "opp4: runs whose four steps do nothing; waiting: runs whose steps nobody answers")
-      ->check(CLI::IsMember({"opp4", "waiting"}))
+  verb->add_option(
+          "--work", arguments->work,
+          "opp4: runs whose four steps do nothing; waiting: runs whose steps nobody answers; ledger: events that "
+          "the role logging finds in its queue")
+      ->check(CLI::IsMember({"opp4", "waiting", "ledger"}))
       ->capture_default_str();
-  verb->add_option("--workflows", arguments->workflows, "How many")
+  verb->add_option("--workflows", arguments->workflows, "How many; with ledger, how many events")
       ->check(CLI::Range(std::size_t{1}, std::size_t{100'000'000}))
       ->capture_default_str()
       ->type_name("N");
@@ -309,8 +309,17 @@ void add_bench(CLI::App& app, Command& command) {
       ->check(CLI::Range(std::size_t{1}, std::size_t{1'000'000}))
       ->capture_default_str()
       ->type_name("C");
+  verb->add_option("--replicas", arguments->replicas,
+                   "opp4 with PostgreSQL: so many processes do the work, and this one watches the ledger; 0: this one "
+                   "does it")
+      ->check(CLI::Range(std::size_t{0}, std::size_t{64}))
+      ->capture_default_str()
+      ->type_name("R");
+  verb->add_flag("--replica", arguments->is_replica)->group("");  // for --replicas alone
   verb->callback([&command, arguments] {
     command.action = [&command, arguments] {
+      if (arguments->is_replica) return work_as_replica(command);
+      if (arguments->work == "ledger") return bench_ledger(command, *arguments);
       return arguments->work == "opp4" ? bench_opp4(command, *arguments) : bench_waiting(command, *arguments);
     };
   });

@@ -19,7 +19,8 @@ void add_config(CLI::App& app, Command& command) {
   CLI::App* const check = config->add_subcommand("check", "Say whether the configuration is good, and what is not");
   check->callback([&command] {
     command.action = [&command]() -> Result<int> {
-      TRY(command.settings());
+      TRY_ASSIGN(const Config* const checked, command.config());
+      TRY(check_pair(*checked));
       print(command.json() ? "{\"valid\":true}\n" : "the configuration is good\n");
       return kExitDone;
     };

@@ -1,8 +1,8 @@
-#include <sys/signalfd.h>
-#include <unistd.h>
-#include <csignal>
+#include <signal.h>
 
-#include <cstdio>
+#include <atomic>
+#include <semaphore>
+#include <thread>
 
 #include "api/http_server.h"
 #include "app/command.h"
@@ -11,42 +11,65 @@
 namespace wfo::app {
 namespace {
 
-/// SIGTERM and SIGINT as something to wait for: blocked in every thread, so this must come before any is started.
+/// SIGTERM and SIGINT as something to wait for: blocked in every thread but one of its own, so it must be made before
+/// any is started.
 class StopSignals {
  public:
   StopSignals() {
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGTERM);
     sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, kEnd);
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    thread_ = std::jthread([this] { take(); });
   }
-  void wait() const {
-    int signal = 0;
-    while (sigwait(&signals_, &signal) != 0) {
-    }
-  }
-  /// From now on the next one ends the process at once, as it would have without us.
-  void end_on_next() const { pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); }
+  ~StopSignals() { pthread_kill(thread_.native_handle(), kEnd); }
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  /// Until now a signal has ended the process at once, as it would have without us: opening may take as long as a
+  /// server does not answer, and nothing is lost by ending it.
+  void hold() { held_ = true; }
+  void wait() { came_.acquire(); }
 
  private:
+  static constexpr int kEnd = SIGUSR1;
+
+  void take() {
+    for (bool told = false;;) {
+      int signal = 0;
+      if (sigwait(&signals_, &signal) != 0) continue;
+      if (signal == kEnd) return;
+      if (told || !held_) {
+        pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+        raise(signal);
+      }
+      told = true;
+      came_.release();
+    }
+  }
+
   sigset_t signals_{};
+  std::atomic<bool> held_ = false;
+  std::binary_semaphore came_{0};
+  std::jthread thread_;
 };
 
 Result<int> serve(Command& command) {
-  const StopSignals signals;
+  StopSignals signals;
   TRY_ASSIGN(const Config* const config, command.config());
   Logger& log = command.logger();
   TRY_ASSIGN(const auto runtime, Runtime::open(*config, log, {}));
+  signals.hold();
   api::HttpConfig http = config->http;
   http.port = static_cast<std::uint16_t>(config->http_port);
   http.socket_path = socket_path(*config);
   TRY_ASSIGN(const auto server, api::HttpServer::open(http, runtime->router(), log, runtime->metrics()));
   runtime->start();
-  log.info("serving {} at http://{}:{} and {}", config->data_dir.string(), http.host, server->port(),
-           http.socket_path.string());
+  log.info("serving {} at http://{}:{}{}", runtime->description(), http.host, server->port(),
+           http.socket_path.empty() ? "" : " and " + http.socket_path.string());
   signals.wait();
   log.info("stopping; a second signal ends the process at once");
-  signals.end_on_next();
   runtime->stop_waiting();
   server->stop(config->shutdown_grace);
   runtime->stop();

@@ -43,6 +43,9 @@ TEST(Config, ReadsBackEverythingThatItShows) {
                                                   {"2MiB"},
                                                   {"logging"},
                                                   {"warn"},
+                                                  {"false"},
+                                                  {"postgresql://db/wfo"},
+                                                  {"amqp://mq/wfo"},
                                                   {"x"},
                                                   {"6f2c1a52-0c5e-4a53-9c56-0f3a7d0e1a01"}}) {
       if (other != setting.get() && settings.set(setting.path, other, Origin::flag)) break;
@@ -69,8 +72,9 @@ TEST(Config, BindsEachSettingToAVariableOfItsOwn) {
     std::vector<std::vector<std::string>> others;
     for (const auto& setting : settings) others.push_back(setting.get());
     bool set = false;
-    for (const std::string_view value : {"16384", "9", "4s", "3h", "128KiB", "4MiB", "forecasting", "error", "y",
-                                         "6f2c1a52-0c5e-4a53-9c56-0f3a7d0e1a02"}) {
+    for (const std::string_view value :
+         {"16384", "9", "4s", "3h", "128KiB", "4MiB", "forecasting", "error", "false", "postgresql://db/other",
+          "amqp://mq/other", "y", "6f2c1a52-0c5e-4a53-9c56-0f3a7d0e1a02"}) {
       set = set || (before != std::vector<std::string>{std::string(value)} && changed.set({std::string(value)}));
     }
     ASSERT_TRUE(set) << changed.path;
@@ -102,6 +106,86 @@ TEST(Config, HasNamesThatCannotBeMistakenForEachOther) {
   EXPECT_FALSE(variables.contains("WFO_CONFIG")) << "that one names the file";
 }
 
+TEST(Config, KnowsAnAddressWhenItSeesOne) {
+  Config config;
+  Settings settings(settings_of(config));
+  struct Row {
+    std::string_view path;
+    std::string_view value;
+    bool taken;
+  };
+  for (const auto& [path, value, taken] : {
+           Row{"store.url", "", true},
+           Row{"store.url", "sqlite", true},
+           Row{"store.url", "postgresql://wfo@db/wfo?sslmode=verify-full", true},
+           Row{"store.url", "postgres://db", true},
+           Row{"store.url", "host=db dbname=wfo", true},
+           Row{"store.url", "dbname = wfo", true},
+           Row{"store.url", "data/wfo.db", false},
+           Row{"store.url", "mysql://db", false},
+           Row{"store.url", "amqp://mq", false},
+           Row{"store.url", "=wfo", false},
+           Row{"ledger.url", "", true},
+           Row{"ledger.url", "sqlite", false},
+           Row{"ledger.url", "host=db dbname=ledger", true},
+           Row{"bus.url", "", true},
+           Row{"bus.url", "embedded", true},
+           Row{"bus.url", "amqp://mq", true},
+           Row{"bus.url", "amqps://wfo:pw@mq:5671/wfo", true},
+           Row{"bus.url", "http://mq", false},
+           Row{"bus.url", "mq:5672", false},
+           Row{"bus.url", "postgresql://db", false},
+       }) {
+    EXPECT_EQ(settings.set(path, {std::string(value)}, Origin::flag).has_value(), taken) << path << "=" << value;
+  }
+}
+
+TEST(Config, ShowsAddressesWithoutTheirPasswords) {
+  Config config;
+  Settings settings(settings_of(config));
+  ASSERT_TRUE(settings.set("store.url", {"postgresql://wfo:s3cret@db/wfo?sslpassword=s3cret"}, Origin::flag));
+  ASSERT_TRUE(settings.set("ledger.url", {"host=db password='s3cret x' dbname=wfo"}, Origin::flag));
+  ASSERT_TRUE(settings.set("bus.url", {"amqps://wfo:s3cret@mq/wfo"}, Origin::flag));
+  EXPECT_EQ(config.bus_url, "amqps://wfo:s3cret@mq/wfo");
+  for (const auto& text : {settings.to_yaml(), settings.to_json()}) {
+    EXPECT_THAT(text, testing::Not(HasSubstr("s3cret")));
+    EXPECT_THAT(text, HasSubstr("postgresql://wfo:***@db/wfo?sslpassword=***"));
+    EXPECT_THAT(text, HasSubstr("host=db password=*** dbname=wfo"));
+    EXPECT_THAT(text, HasSubstr("amqps://wfo:***@mq/wfo"));
+  }
+}
+
+TEST(Config, RefusesAnAddressWithoutRepeatingItsPassword) {
+  Config config;
+  Settings settings(settings_of(config));
+  const auto refusal = [&](const Result<void>& done) { return done ? "accepted" : done.error().message; };
+  EXPECT_THAT(refusal(settings.set("store.url", {"mysql://wfo:s3cret@db"}, Origin::flag)),
+              HasSubstr("store.url is 'mysql://wfo:***@db'; allowed: "));
+  EXPECT_THAT(refusal(settings.set("bus.url", {"wfo:s3cret@mq"}, Origin::flag)), HasSubstr("bus.url is '***@mq'"));
+  EXPECT_THAT(refusal(settings.set_flag("amqp://wfo:s3cret@mq")), HasSubstr("--set is 'amqp://wfo:***@mq'"));
+  EXPECT_THAT(refusal(settings.set_flag("amqp://wfo:s3cret@mq?a=b")),
+              HasSubstr("there is no setting 'amqp://wfo:***@mq"));
+  EXPECT_THAT(refusal(settings.read_environment({{"WFO_BUS_URL", "http://wfo:s3cret@mq"}})),
+              HasSubstr("WFO_BUS_URL: bus.url is 'http://wfo:***@mq'"));
+}
+
+TEST(Config, RefusesPairsThatDoNotExist) {
+  Config config;
+  EXPECT_TRUE(check_pair(config));
+  config.bus_url = "amqp://mq";
+  EXPECT_TRUE(check_pair(config)) << "SQLite with RabbitMQ";
+  config.store_url = "postgresql://wfo:s3cret@db/wfo";
+  EXPECT_TRUE(check_pair(config)) << "PostgreSQL with RabbitMQ";
+  for (const std::string_view embedded : {"", "embedded"}) {
+    config.bus_url = embedded;
+    const auto refused = check_pair(config);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+    EXPECT_THAT(refused.error().message, HasSubstr("SQLite with RabbitMQ, PostgreSQL with RabbitMQ"));
+    EXPECT_THAT(refused.error().message, testing::Not(HasSubstr("s3cret")));
+  }
+}
+
 TEST(Config, RefusesWhatNoSingleSettingCanSee) {
   const auto refusal = [](const auto& change) {
     Config config;
@@ -119,6 +203,13 @@ TEST(Config, RefusesWhatNoSingleSettingCanSee) {
   EXPECT_THAT(refusal([](Config& config) { config.ledger_bindings.clear(); }), HasSubstr("ledger.bindings is empty"));
   EXPECT_THAT(refusal([](Config& config) { config.data_dir.clear(); }), HasSubstr("data_dir is ''"));
   EXPECT_THAT(refusal([](Config& config) { config.retention.runs = milliseconds(1); }), HasSubstr("runs is 1ms"));
+  EXPECT_THAT(refusal([](Config& config) { config.ledger_url = "postgresql://db"; }),
+              HasSubstr("ledger.url names PostgreSQL, and store.url is ''"));
+  EXPECT_THAT(refusal([](Config& config) {
+                config.bus_url = "amqps://mq";
+                config.rabbit.tls.key_file = "key.pem";
+              }),
+              HasSubstr("key"));
   for (int page_bytes = 512; page_bytes <= 65536; page_bytes *= 2) {
     EXPECT_EQ(refusal([&](Config& config) { config.store.page_bytes = config.ledger.page_bytes = page_bytes; }),
               "accepted");
@@ -214,6 +305,25 @@ TEST_F(CommandLine, SetsWhatTheFlagsOfServeStandFor) {
   ASSERT_TRUE(config) << error_;
   EXPECT_EQ(config->http_port, 8);
   EXPECT_THAT(config->roles, testing::ElementsAre("logging", "forecasting"));
+}
+
+TEST_F(CommandLine, TakesStoreAndBusWithEveryVerb) {
+  for (const auto& verb : {std::vector<std::string>{"serve"}, {"bench"}, {"workflows", "list"}, {"config", "check"}}) {
+    auto arguments = verb;
+    arguments.insert(arguments.end(), {"--store", "postgresql://db/wfo", "--bus", "amqp://mq"});
+    const auto* const config = parse(arguments);
+    ASSERT_TRUE(config) << error_;
+    EXPECT_EQ(config->store_url, "postgresql://db/wfo");
+    EXPECT_EQ(config->bus_url, "amqp://mq");
+  }
+}
+
+TEST_F(CommandLine, FillsPasswordsInFromTheEnvironment) {
+  const auto file = write_file("store: {url: 'postgresql://wfo:${DB_PASSWORD}@db/wfo'}\n");
+  set_variable("DB_PASSWORD", "s3cret");
+  const auto* const config = parse({"config", "check", "--config", file});
+  ASSERT_TRUE(config) << error_;
+  EXPECT_EQ(config->store_url, "postgresql://wfo:s3cret@db/wfo");
 }
 
 TEST_F(CommandLine, RefusesTheWholeIfOneValueIsWrong) {
