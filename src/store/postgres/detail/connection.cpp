@@ -98,8 +98,8 @@ std::string_view hint_for(std::string_view message) {
       {"could not translate host name", "check the host's name"},
       {"Connection refused", "check host and port, and that the server runs and listens there"},
       {"timeout expired", "check host and port, and that nothing between blocks the connection"},
-      {"database \"", "check the database's name; it must be made first"},
-      {"role \"", "check the user's name; it must be made first"},
+      {"permission denied for database", "the role may not use it: GRANT CONNECT"},
+      {"does not exist", "check the name; it must be made first"},
       {"no pg_hba.conf entry", "the server does not let this user in from here: see its pg_hba.conf"},
       {"session is read-only", "this is a standby or a server that takes no writes: name the primary"},
       {"server is in hot standby mode", "this is a standby: name the primary"},
@@ -125,10 +125,11 @@ ErrorCode error_code(std::string_view sqlstate) {
   if (is("23505")) return ErrorCode::conflict;
   if (is("XX001") || is("XX002")) return ErrorCode::corruption;
   if (is("22") || is("54")) return ErrorCode::invalid_argument;
-  // 08 connection, 25006 read-only, 25P03 idle in transaction, 28 authorization, 3D and 3F gone, 40 serialization,
-  // 42501 privilege, 42P01 table gone, 53 resources, 55 object state, 57 operator, 58 system.
-  for (const auto prefix :
-       {"08", "25006", "25P03", "28", "3D", "3F", "40", "42501", "42P01", "53", "55", "57", "58", "XX000"}) {
+  // 08 connection, 0A000 a plan that a migration made void, 25006 read-only, 25P03 idle in transaction, 26000 and 42P05
+  // another session than the one that prepared, 28 authorization, 3D and 3F gone, 40 serialization, 42501 privilege,
+  // 42P01 table gone, 53 resources, 55 object state, 57 operator, 58 system.
+  for (const auto prefix : {"08", "0A000", "25006", "25P03", "26000", "28", "3D", "3F", "40", "42501", "42P01", "42P05",
+                            "53", "55", "57", "58", "XX000"}) {
     if (is(prefix)) return ErrorCode::unavailable;
   }
   return ErrorCode::internal;
@@ -372,14 +373,16 @@ std::unexpected<Error> Connection::failure(const PGresult* result) {
   if (sqlstate_.empty()) return lost("waiting for an answer");
   if (sqlstate_ == "40001" || sqlstate_ == "40P01" || sqlstate_ == "55P03") worth_another_try_ = true;
   // Shutdown, a standby in our primary's place, a session that was ended: not to be asked again on this connection.
-  if (sqlstate_ == "25006" || sqlstate_ == "25P03" || sqlstate_.starts_with("08") ||
-      (sqlstate_.starts_with("57") && sqlstate_ != "57014")) {
+  const bool other_session = sqlstate_ == "26000" || sqlstate_ == "42P05";
+  if (sqlstate_ == "25006" || sqlstate_ == "25P03" || sqlstate_ == "0A000" || other_session ||
+      sqlstate_.starts_with("08") || (sqlstate_.starts_with("57") && sqlstate_ != "57014")) {
     usable_ = false;
   }
   std::string_view hint;
   if (sqlstate_ == "25006") hint = " (the server takes no writes: a standby, or it was made read-only)";
   if (sqlstate_ == "42501") hint = " (the role lacks a right on the schema: GRANT it)";
   if (sqlstate_ == "42P01" || sqlstate_ == "3F000") hint = " (somebody dropped it, or another schema is meant)";
+  if (other_session) hint = " (a pooler between us must leave a session to its client)";
   if (sqlstate_ == "53100") hint = " (the server's disk is full)";
   return fail(error_code(sqlstate_), "PostgreSQL at {}: {} ({}){}", server_.address,
               one_line(field(PG_DIAG_MESSAGE_PRIMARY)), sqlstate_, hint);
@@ -546,11 +549,12 @@ Result<std::vector<Rows>> Connection::run_all(std::span<const Call> calls) { ret
 
 Result<std::vector<Rows>> Connection::commit(std::span<const Call> last) {
   INVARIANT(transaction_ != State::none || !usable_);
+  if (!usable_) return fail(ErrorCode::unavailable, "PostgreSQL at {}: the connection was lost", server_.address);
   if (transaction_ == State::wanted && last.empty()) {
     transaction_ = State::none;
     return std::vector<Rows>{};
   }
-  if (usable_ && PQtransactionStatus(connection_.get()) == PQTRANS_INERROR) {
+  if (PQtransactionStatus(connection_.get()) == PQTRANS_INERROR) {
     // A body that passed over an error. COMMIT would roll back and say that all is well.
     roll_back();
     return fail(ErrorCode::internal, "PostgreSQL at {}: a statement of the transaction had failed ({})",

@@ -254,6 +254,10 @@ class Connection {
   /// The SQLSTATE of the last failure, "" if it had none.
   [[nodiscard]] const std::string& sqlstate() const { return sqlstate_; }
 
+  /// A number that a table wants to know again as long as the connection lives, 0 at first. `key`: a literal. What is
+  /// remembered holds for this server and its history only, which a connection never outlives.
+  [[nodiscard]] std::int64_t& memory(const char* key) { return memory_[key]; }
+
   struct Server {
     std::string version;   // `15.20 (Debian …)`
     int version_number;    // 150020
@@ -291,6 +295,7 @@ class Connection {
   std::string schema_;
   milliseconds answer_timeout_{};  // the server's statement timeout and some more
   std::unordered_map<const char*, std::string> prepared_;
+  std::unordered_map<const char*, std::int64_t> memory_;
   Mode mode_ = Mode::write;
   State transaction_ = State::none;
   std::chrono::steady_clock::time_point planned_at_ = std::chrono::steady_clock::now();

@@ -44,8 +44,8 @@ class LogTable final : public EventLog {
 
 class OutboxTable final : public Outbox {
  public:
-  OutboxTable(Connection& connection, const events::Contracts& contracts)
-      : connection_(connection), contracts_(contracts) {}
+  OutboxTable(Connection& connection, Connection::Mode mode, const events::Contracts& contracts)
+      : connection_(connection), mode_(mode), contracts_(contracts) {}
   Result<std::vector<OutboxEntry>> unpublished(Timestamp now, std::size_t count_max,
                                                std::size_t bytes_max) const override;
   Result<void> mark_published(std::span<const Sequence> sequences) override;
@@ -53,7 +53,10 @@ class OutboxTable final : public Outbox {
   Result<OutboxCounts> counts() const override;
 
  private:
+  /// No entry lies before it, nor ever will.
+  [[nodiscard]] Sequence& floor() const;
   Connection& connection_;
+  const Connection::Mode mode_;
   const events::Contracts& contracts_;
 };
 
@@ -180,7 +183,7 @@ class Tables final : public Transaction {
   };
   Tables(Connection& connection, Connection::Mode mode, const Context& context)
       : log_(connection, context.clock, context.outbox),
-        outbox_(connection, context.contracts),
+        outbox_(connection, mode, context.contracts),
         leases_(connection, context.lease_clock),
         positions_(connection),
         runs_(connection, mode),

@@ -136,24 +136,16 @@ TEST_F(ConnectionTest, KnowsWhatAFailureMeansToTheCaller) {
     ErrorCode code;
   };
   for (const auto& [sqlstate, code] : {
-           Case{"23505", ErrorCode::conflict},
-           Case{"40001", ErrorCode::unavailable},
-           Case{"40P01", ErrorCode::unavailable},
-           Case{"55P03", ErrorCode::unavailable},
-           Case{"57014", ErrorCode::unavailable},
-           Case{"57P01", ErrorCode::unavailable},
-           Case{"53100", ErrorCode::unavailable},
-           Case{"53300", ErrorCode::unavailable},
-           Case{"25006", ErrorCode::unavailable},
-           Case{"42501", ErrorCode::unavailable},
-           Case{"42P01", ErrorCode::unavailable},
-           Case{"58030", ErrorCode::unavailable},
-           Case{"XX001", ErrorCode::corruption},
-           Case{"XX002", ErrorCode::corruption},
-           Case{"22021", ErrorCode::invalid_argument},
-           Case{"54000", ErrorCode::invalid_argument},
-           Case{"42601", ErrorCode::internal},
-           Case{"23502", ErrorCode::internal},
+           Case{"23505", ErrorCode::conflict},         Case{"40001", ErrorCode::unavailable},
+           Case{"40P01", ErrorCode::unavailable},      Case{"55P03", ErrorCode::unavailable},
+           Case{"57014", ErrorCode::unavailable},      Case{"57P01", ErrorCode::unavailable},
+           Case{"53100", ErrorCode::unavailable},      Case{"53300", ErrorCode::unavailable},
+           Case{"25006", ErrorCode::unavailable},      Case{"42501", ErrorCode::unavailable},
+           Case{"42P01", ErrorCode::unavailable},      Case{"58030", ErrorCode::unavailable},
+           Case{"XX001", ErrorCode::corruption},       Case{"XX002", ErrorCode::corruption},
+           Case{"22021", ErrorCode::invalid_argument}, Case{"54000", ErrorCode::invalid_argument},
+           Case{"26000", ErrorCode::unavailable},      Case{"0A000", ErrorCode::unavailable},
+           Case{"42601", ErrorCode::internal},         Case{"23502", ErrorCode::internal},
        }) {
     EXPECT_EQ(error_code(sqlstate), code) << sqlstate;
   }

@@ -402,6 +402,52 @@ TEST_F(PostgresStoreTest, NoticesWhatOtherProcessesCommit) {
   EXPECT_EQ(waiting.get(), 1);
 }
 
+TEST_F(PostgresStoreTest, FindsWhatWaitsBehindWhatWasPublishedAlsoWhenSequencesComeAgain) {
+  PostgresStoreConfig one_connection = config();
+  one_connection.connections = 1;
+  const auto store = open(one_connection);
+  const auto unpublished = [&] {
+    std::vector<Sequence> found;
+    const auto done = store->read([&](const Transaction& t) -> Result<void> {
+      TRY_ASSIGN(const auto entries, t.outbox().unpublished(kStart, 100, 1'000'000));
+      for (const OutboxEntry& entry : entries) found.push_back(entry.sequence);
+      TRY_ASSIGN(const auto counts, t.outbox().counts());
+      EXPECT_EQ(counts.waiting, static_cast<std::int64_t>(found.size()));
+      return {};
+    });
+    EXPECT_TRUE(done) << error_of(done);
+    return found;
+  };
+  const auto mark = [&](std::vector<Sequence> sequences, bool gives_up) {
+    return store->transact([&](Transaction& t) -> Result<void> {
+      TRY(t.outbox().mark_published(sequences));
+      TRY_ASSIGN(const auto left, t.outbox().unpublished(kStart, 100, 1'000'000));
+      EXPECT_TRUE(left.empty() || left.front().sequence > sequences.back());
+      if (gives_up) return fail(ErrorCode::conflict, "the lease was taken over");
+      return {};
+    });
+  };
+  using Sequences = std::vector<Sequence>;
+  EXPECT_EQ(unpublished(), Sequences{});
+  ASSERT_TRUE(append(*store, {event(1), event(2), event(3)}));
+  EXPECT_EQ(unpublished(), (Sequences{1, 2, 3}));
+  EXPECT_FALSE(mark({1, 2}, true));
+  EXPECT_EQ(unpublished(), (Sequences{1, 2, 3})) << "the marks were rolled back";
+  EXPECT_TRUE(mark({1, 2}, false));
+  EXPECT_EQ(unpublished(), (Sequences{3}));
+  EXPECT_TRUE(mark({3}, false));
+  EXPECT_EQ(unpublished(), Sequences{});
+  ASSERT_TRUE(append(*store, {event(4)}));
+  EXPECT_EQ(unpublished(), (Sequences{4}));
+  // A standby without the last commits takes over: sequences come again.
+  EXPECT_TRUE(mark({4}, false));
+  EXPECT_EQ(unpublished(), Sequences{});
+  schema_.execute("UPDATE log_counter SET last = 2; DELETE FROM log WHERE sequence > 2");
+  end_sessions();
+  ASSERT_TRUE(append(*store, {event(5)}));
+  EXPECT_EQ(unpublished(), (Sequences{3}));
+}
+
 // Lost connections.
 
 TEST_F(PostgresStoreTest, ChangesNothingWhenItsSessionIsEndedInTheMiddle) {
