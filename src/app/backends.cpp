@@ -44,17 +44,13 @@ Result<Stores> open_postgres(const Config& config, const events::Contracts& cont
   TRY(store::postgres::check(store_config));
   TRY(store::postgres::check(ledger_config));
   // What is refused from here on is the server's answer, not a setting that could never be.
-  const auto refused = [&](Error error) {
-    if (error.code == ErrorCode::invalid_argument) error.code = ErrorCode::unavailable;
-    return std::unexpected(std::move(error));
-  };
   Stores stores;
   auto store = store::postgres::PostgresStore::open(std::move(store_config), contracts, clock, log, metrics);
-  if (!store) return refused(std::move(store).error());
+  if (!store) return std::unexpected(server_error(std::move(store).error(), config));
   stores.log = store->get();
   stores.store = *std::move(store);
   auto ledger = store::postgres::PostgresLedger::open(ledger_config, log, metrics);
-  if (!ledger) return refused(std::move(ledger).error());
+  if (!ledger) return std::unexpected(server_error(std::move(ledger).error(), config));
   stores.ledger = *std::move(ledger);
   stores.description = fmt::format("PostgreSQL {}, schema {}", redacted(config.store_url), config.postgres.schema);
   return stores;
@@ -65,39 +61,38 @@ Result<Buses> open_rabbitmq(const Config& config, std::vector<bus::QueueSpec> to
   auto rabbit = rabbit_config(config);
   rabbit.topology = std::move(topology);
   rabbit.name = process_name(config);
-  TRY_ASSIGN(auto opened, bus::RabbitBus::open(std::move(rabbit), contracts, clock, log, metrics));
-  bus::RabbitBus* const broker = opened.get();
+  TRY(bus::check(rabbit));
+  auto opened = bus::RabbitBus::open(std::move(rabbit), contracts, clock, log, metrics);
+  if (!opened) return std::unexpected(server_error(std::move(opened).error(), config));
+  bus::RabbitBus* const broker = opened->get();
   Buses buses;
   buses.publisher = &broker->publisher();
   buses.trouble = [broker] { return broker->consuming_trouble(); };
   buses.description = fmt::format("RabbitMQ at {}", redacted(config.bus_url));
-  buses.bus = std::move(opened);
+  buses.bus = *std::move(opened);
   return buses;
-}
-
-/// An error on the way to a server, without the passwords of its address.
-template <class T>
-Result<T> without_secrets(Result<T> result, const Config& config) {
-  if (result) return result;
-  Error error = std::move(result).error();
-  for (const auto& address : {config.store_url, config.ledger_url, config.bus_url}) {
-    error.message = without(std::move(error.message), secrets_in(address));
-  }
-  return std::unexpected(std::move(error));
 }
 
 }  // namespace
 
+Error server_error(Error error, const Config& config) {
+  if (error.code == ErrorCode::invalid_argument) error.code = ErrorCode::unavailable;
+  for (const auto& address : {config.store_url, config.ledger_url, config.bus_url}) {
+    error.message = without(std::move(error.message), secrets_in(address));
+  }
+  return error;
+}
+
 Result<Stores> open_stores(const Config& config, const events::Contracts& contracts, const Clock& clock, Logger& log,
                            Metrics& metrics) {
   if (store_kind(config) == StoreKind::sqlite) return open_sqlite(config, contracts, clock, log, metrics);
-  return without_secrets(open_postgres(config, contracts, clock, log, metrics), config);
+  return open_postgres(config, contracts, clock, log, metrics);
 }
 
 Result<Buses> open_bus(const Config& config, std::vector<bus::QueueSpec> topology, Stores& stores,
                        const events::Contracts& contracts, const Clock& clock, Logger& log, Metrics& metrics) {
   if (bus_kind(config) == BusKind::rabbitmq) {
-    return without_secrets(open_rabbitmq(config, std::move(topology), contracts, clock, log, metrics), config);
+    return open_rabbitmq(config, std::move(topology), contracts, clock, log, metrics);
   }
   Buses buses;
   buses.bus = std::make_unique<bus::EmbeddedBus>(*stores.store, *stores.log);

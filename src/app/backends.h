@@ -36,6 +36,10 @@ struct Stores {
 [[nodiscard]] Result<Stores> open_stores(const Config& config, const events::Contracts& contracts, const Clock& clock,
                                          Logger& log, Metrics& metrics);
 
+/// An error on the way to a server, as a person sees it: without the passwords of its address, and `unavailable` where
+/// a server refused what is no fault of the configuration's text (a role without a right, a server too old).
+[[nodiscard]] Error server_error(Error error, const Config& config);
+
 /// How events travel.
 struct Buses {
   std::unique_ptr<bus::Bus> bus;

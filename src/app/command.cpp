@@ -146,6 +146,7 @@ void add_verbs(CLI::App& app, Command& command) {
   add_events(app, command);
   add_model(app, command);
   add_config(app, command);
+  add_migrate(app, command);
   add_bench(app, command);
 }
 

@@ -84,6 +84,7 @@ void add_dead_letters(CLI::App& app, Command& command);
 void add_events(CLI::App& app, Command& command);
 void add_model(CLI::App& app, Command& command);
 void add_config(CLI::App& app, Command& command);
+void add_migrate(CLI::App& app, Command& command);
 void add_bench(CLI::App& app, Command& command);
 
 /// Declares the whole command line.

@@ -37,23 +37,6 @@ Result<std::optional<analysis::ConfigFile>> read_config_file(const std::filesyst
   return analysis::ConfigFile{file.string(), std::move(text)};
 }
 
-Result<std::vector<workflow::Definition>> read_definitions(const Config& config, const events::Contracts& contracts) {
-  std::vector<workflow::Definition> definitions;
-  const auto add = [&](std::string_view text, std::string_view name) -> Result<void> {
-    TRY_ASSIGN(auto definition, workflow::parse_definition(text, name, contracts.types()));
-    definitions.push_back(std::move(definition));
-    return {};
-  };
-  for (const auto& file : config.workflow_files) {
-    TRY_ASSIGN(const std::string text, read_file(file));
-    TRY(add(text, file));
-  }
-  if (definitions.empty()) {
-    for (const auto& file : embedded::workflow_definitions()) TRY(add(file.text, file.name));
-  }
-  return definitions;
-}
-
 /// A sink that tells somebody what has been committed.
 class ObservedSink final : public delivery::Sink {
  public:
@@ -119,6 +102,23 @@ std::vector<std::string> queues_of_store() {
 }
 
 }  // namespace
+
+Result<std::vector<workflow::Definition>> read_definitions(const Config& config, const events::Contracts& contracts) {
+  std::vector<workflow::Definition> definitions;
+  const auto add = [&](std::string_view text, std::string_view name) -> Result<void> {
+    TRY_ASSIGN(auto definition, workflow::parse_definition(text, name, contracts.types()));
+    definitions.push_back(std::move(definition));
+    return {};
+  };
+  for (const auto& file : config.workflow_files) {
+    TRY_ASSIGN(const std::string text, read_file(file));
+    TRY(add(text, file));
+  }
+  if (definitions.empty()) {
+    for (const auto& file : embedded::workflow_definitions()) TRY(add(file.text, file.name));
+  }
+  return definitions;
+}
 
 std::vector<std::string> all_queues() {
   auto queues = queues_of_store();

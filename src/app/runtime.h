@@ -74,6 +74,9 @@ class Runtime {
   std::unique_ptr<State> state_;
 };
 
+/// The workflow definitions that new runs get: of the configured files, else the built-in ones.
+[[nodiscard]] Result<std::vector<workflow::Definition>> read_definitions(const Config& config,
+                                                                         const events::Contracts& contracts);
 /// The queues of all roles, whichever run in this process, and that of the batch jobs.
 [[nodiscard]] std::vector<std::string> all_queues();
 /// Whether a process serves the data directory: its socket answers.

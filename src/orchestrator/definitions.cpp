@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "orchestrator/detail/definition_text.h"
@@ -103,6 +104,15 @@ Result<Definitions> Definitions::load(store::Store& store, std::vector<Definitio
   return definitions;
 }
 
+Result<Definitions> Definitions::of(std::vector<Definition> current,
+                                    const std::vector<store::StoredDefinition>& stored) {
+  TRY(check_current(current));
+  TRY_ASSIGN(std::vector<Definition> known, decode_all(stored));
+  Definitions definitions;
+  definitions.state_ = std::make_shared<const State>(State{std::move(current), std::move(known)});
+  return definitions;
+}
+
 Result<Definitions> Definitions::reload(store::Store& store) const {
   TRY_ASSIGN(std::vector<Definition> known, read_all(store));
   Definitions definitions;
@@ -123,5 +133,19 @@ const Definition* Definitions::pinned(const workflow::Run& run) const {
 
 const std::vector<Definition>& Definitions::all_current() const { return state_->current; }
 const std::vector<Definition>& Definitions::all_known() const { return state_->known; }
+
+std::vector<std::string> Definitions::consumed_types() const {
+  std::set<std::string> types;
+  for (const Definition& definition : state_->current) {
+    types.insert(definition.triggers.begin(), definition.triggers.end());
+  }
+  for (const Definition& definition : state_->known) {
+    for (const workflow::StepDefinition& step : definition.steps) {
+      types.insert(step.completed_event);
+      types.insert(step.failed_event);
+    }
+  }
+  return {types.begin(), types.end()};
+}
 
 }  // namespace wfo::orchestrator

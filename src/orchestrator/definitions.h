@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +20,10 @@ class Definitions {
   /// it a new one; `invalid_argument` none, a name twice, or a trigger of two of them (a trigger leads to one run);
   /// else as the store.
   [[nodiscard]] static Result<Definitions> load(store::Store& store, std::vector<workflow::Definition> current);
+  /// The same from what a store holds (`DefinitionStore::all`), for who cannot change that store: `current` is not
+  /// compared with it.
+  [[nodiscard]] static Result<Definitions> of(std::vector<workflow::Definition> current,
+                                              const std::vector<store::StoredDefinition>& stored);
   /// The same with the versions that others (a newer process beside this one) have noted in the store since.
   [[nodiscard]] Result<Definitions> reload(store::Store& store) const;
 
@@ -29,6 +34,9 @@ class Definitions {
   [[nodiscard]] const std::vector<workflow::Definition>& all_current() const;
   /// The current ones and all older ones, in the order in which they were noted.
   [[nodiscard]] const std::vector<workflow::Definition>& all_known() const;
+  /// The event types that matter to runs of these definitions, sorted: what triggers a current one, and the answers to
+  /// the steps of all.
+  [[nodiscard]] std::vector<std::string> consumed_types() const;
 
  private:
   struct State;
