@@ -252,11 +252,7 @@ class Import {
                   report_.target);
     }
     for (Part& part : parts_) TRY(look(part, moved_to.has_value()));
-    if (std::ranges::all_of(parts_, &Part::is_done)) {
-      report_.was_there = true;
-      for (const TransferTable table : all_transfer_tables()) add_to_report(table, known_.at(table));
-      return std::move(report_);
-    }
+    report_.was_there = std::ranges::all_of(parts_, &Part::is_done);
     for (Part& part : parts_) {
       if (part.is_done) continue;
       TRY(fill(part));
@@ -264,10 +260,11 @@ class Import {
       TRY(note(part));
     }
     for (const TransferTable table : all_transfer_tables()) {
-      const bool is_known = part_of(table).is_done;
-      add_to_report(table,
-                    is_known ? known_.at(table) : Content{written_.at(table).rows(), written_.at(table).to_hex()});
+      if (!part_of(table).is_done) known_[table] = {written_.at(table).rows(), written_.at(table).to_hex()};
+      report_.tables.push_back({std::string(name(table)), known_.at(table).rows, known_.at(table).digest});
     }
+    report_.awaiting_publication = known_.at(TransferTable::outbox).rows;
+    if (report_.was_there) return std::move(report_);
     TRY(stopped());
     // From here on only one of the two can be served: none, then the target.
     TRY(source_.mark_moved(report_.target));
@@ -283,9 +280,6 @@ class Import {
   };
 
   [[nodiscard]] Part& part_of(TransferTable table) { return parts_[is_of_ledger(table) ? 1 : 0]; }
-  void add_to_report(TransferTable table, Content content) {
-    report_.tables.push_back({std::string(name(table)), content.rows, std::move(content.digest)});
-  }
   [[nodiscard]] Result<void> stopped() const {
     if (!stop_.stop_requested()) return {};
     return fail(ErrorCode::unavailable, "the move was interrupted; nothing has changed for {}, call it again",
@@ -460,7 +454,6 @@ class Import {
     const auto run = run_of(**event);
     TRY(outbox.add(
         {sequence, run ? TransferCell(uuid_cell(run->value())) : TransferCell(), std::int64_t{0}, std::monostate()}));
-    ++report_.awaiting_publication;
     return passed_->each_that_took(sequence, type, [&](const std::string& queue) {
       ++report_.noted_in_inbox;
       return inbox.add({queue, uuid_cell((*event)->tenant().value()), uuid_cell((*event)->id().value()),
@@ -555,7 +548,7 @@ class Import {
   std::map<TransferTable, Statements> statements_;
   std::vector<std::unique_ptr<std::string>> moved_tables_;  // statements
   std::vector<Part> parts_;                                 // the store's, the ledger's
-  std::map<TransferTable, Content> known_;                  // of parts that are done
+  std::map<TransferTable, Content> known_;                  // what is in the target
   std::map<TransferTable, TransferDigest> written_;
   TransferSource::Log source_log_;
   std::optional<Passed> passed_;  // where the source's log was the bus

@@ -37,8 +37,8 @@ struct ImportReport {
   std::vector<Table> tables;
   std::string target;                     // for people; no secrets
   bool was_there = false;                 // an earlier import had done it all
-  std::int64_t awaiting_publication = 0;  // entries of the log that go to the broker
-  std::int64_t noted_in_inbox = 0;        // of these, how often one had already taken effect in a queue
+  std::int64_t awaiting_publication = 0;  // entries of the log that the broker is to get
+  std::int64_t noted_in_inbox = 0;        // how often one of these had taken effect in a queue already
 };
 
 /// Called now and then: rows done so far of a table, and how many it has. `step` is `copy` or `verify`.

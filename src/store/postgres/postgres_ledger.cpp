@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "embedded/postgres_ledger_migrations.h"
+#include "store/postgres/detail/check.h"
 #include "store/postgres/detail/connection.h"
 #include "store/postgres/detail/migrate.h"
 #include "store/postgres/detail/pool.h"
@@ -125,12 +126,6 @@ LedgerEntry read_entry(const Row& row, const TenantId& tenant) {
   return entry;
 }
 
-Result<void> check_duration(std::string_view field, milliseconds value, milliseconds least, milliseconds most) {
-  if (value >= least && value <= most) return {};
-  return fail(ErrorCode::invalid_argument, "ledger: {} is {} ms; allowed: {} to {}", field, value.count(),
-              format_duration(least), format_duration(most));
-}
-
 /// What the role cannot do and must be able to. Appending needs no right to change or delete an entry.
 Result<void> check_rights(Connection& connection) {
   TRY_ASSIGN(
@@ -151,17 +146,15 @@ Result<void> check_rights(Connection& connection) {
 }  // namespace
 
 Result<void> check(const PostgresLedgerConfig& config) {
-  constexpr milliseconds kHour = std::chrono::hours(1);
-  TRY(check_url("ledger", config.url));
-  TRY(check_schema("ledger", config.schema));
-  if (config.connections < 2 || config.connections > 100) {
-    return fail(ErrorCode::invalid_argument, "ledger: connections is {}; allowed: 2 to 100", config.connections);
-  }
-  constexpr milliseconds kSecond = std::chrono::seconds(1);
-  TRY(check_duration("connect_timeout", config.connect_timeout, 2 * kSecond, 300 * kSecond));
-  TRY(check_duration("statement_timeout", config.statement_timeout, kSecond / 10, kHour));
-  TRY(check_duration("lock_timeout", config.lock_timeout, kSecond / 10, kHour));
-  return check_duration("tcp_timeout", config.tcp_timeout, kSecond, 600 * kSecond);
+  constexpr std::string_view kThing = "ledger";
+  TRY(check_url(kThing, config.url));
+  TRY(check_schema(kThing, config.schema));
+  return check_bounds(kThing, {.connections = config.connections,
+                               .connect_timeout = config.connect_timeout,
+                               .statement_timeout = config.statement_timeout,
+                               .lock_timeout = config.lock_timeout,
+                               .idle_in_transaction_timeout = ConnectionOptions().idle_in_transaction_timeout,
+                               .tcp_timeout = config.tcp_timeout});
 }
 
 struct PostgresLedger::State {

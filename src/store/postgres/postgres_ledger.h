@@ -15,7 +15,7 @@ struct PostgresLedgerConfig {
   /// As `PostgresStoreConfig::url`; may name another database and another role than that of the store.
   std::string url = {};
   std::string schema = "wfo_ledger";        // 1..63 of a-z, 0-9, _ and -, not beginning with pg_
-  int connections = 3;                      // 2..100: calls at once; one of them appends
+  int connections = 3;                      // 1..100: calls at once
   std::chrono::seconds connect_timeout{5};  // 2 s..300 s, for each host
   milliseconds statement_timeout{30'000};   // 100 ms..1 h: a statement that takes longer fails
   milliseconds lock_timeout{10'000};        // 100 ms..1 h: so does one that waits longer for a lock

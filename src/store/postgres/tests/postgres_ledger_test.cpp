@@ -391,14 +391,17 @@ TEST(PostgresLedgerConfig, NamesTheFieldThatIsWrong) {
     return error_of(checked);
   };
   EXPECT_EQ(message([](auto&) {}), "");
-  EXPECT_EQ(message([](auto& config) { config.connections = 1; }), "ledger: connections is 1; allowed: 2 to 100");
-  EXPECT_EQ(message([](auto& config) { config.statement_timeout = milliseconds(99); }),
-            "ledger: statement_timeout is 99 ms; allowed: 100ms to 1h");
-  EXPECT_NE(message([](auto& config) { config.lock_timeout = milliseconds(0); }).find("lock_timeout is 0 ms"),
-            std::string::npos);
-  EXPECT_NE(message([](auto& config) { config.schema = "Ledger; DROP"; }).find("Ledger; DROP"), std::string::npos);
-  EXPECT_NE(message([](auto& config) { config.tcp_timeout = milliseconds(999); }).find("tcp_timeout"),
-            std::string::npos);
+  for (const auto& [field, wrong] : std::vector<std::pair<std::string, std::string>>{
+           {"connections", message([](auto& config) { config.connections = 0; })},
+           {"connect_timeout", message([](auto& config) { config.connect_timeout = std::chrono::seconds(1); })},
+           {"statement_timeout", message([](auto& config) { config.statement_timeout = milliseconds(99); })},
+           {"lock_timeout", message([](auto& config) { config.lock_timeout = milliseconds(0); })},
+           {"tcp_timeout", message([](auto& config) { config.tcp_timeout = milliseconds(999); })},
+           {"schema", message([](auto& config) { config.schema = "Ledger; DROP"; })},
+           {"url", message([](auto& config) { config.url = "nonsense"; })}}) {
+    EXPECT_TRUE(wrong.starts_with("ledger: " + field)) << wrong;
+    EXPECT_NE(wrong, "");
+  }
 }
 
 }  // namespace
