@@ -136,6 +136,11 @@ Result<delivery::Handler::Apply> Orchestrator::prepare(std::span<const bus::Deli
     }
     const auto trigger = state_->types.triggers.find(event->type());
     if (trigger == state_->types.triggers.end()) {
+      // One of ours may come by a binding of former times. A type that nobody described was sent here by mistake.
+      if (event->verdict() == events::Verdict::no_schema) {
+        return fail(ErrorCode::invalid_argument, "event {}: nobody here knows the type {}", event->id().to_string(),
+                    event->type());
+      }
       plan->count(may_answer ? Reason::unknown_workflow : Reason::not_consumed);
       continue;
     }

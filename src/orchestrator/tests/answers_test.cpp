@@ -121,7 +121,8 @@ TEST_F(Answers, ThatChangeNothingAreCounted) {
   const auto foreign = world_->completed(*request(events::kRiskScoringRequested), "", kOther);
   World::must(
       world_->deliver({world_->completed(*first), taken, stranger, nobody, foreign, world_->failed(*first, "late"),
-                       world_->event("weather.changed", kAcme, R"({"workflowId":"x"})")}));
+                       world_->event("risk.evaluated", kAcme,
+                                     fmt::format(R"({{"opportunityId":"{}","riskScore":0}})", id_.to_string()))}));
   EXPECT_EQ(world_->ignored("already_completed"), 3);
   EXPECT_EQ(world_->ignored("unknown_step"), 1);
   EXPECT_EQ(world_->ignored("unknown_workflow"), 1);
@@ -129,6 +130,14 @@ TEST_F(Answers, ThatChangeNothingAreCounted) {
   EXPECT_EQ(world_->ignored("not_consumed"), 1);
   EXPECT_EQ(world_->log().size(), log_before);
   EXPECT_EQ(run(), run_before);
+}
+
+TEST_F(Answers, RefuseATypeThatNobodyKnowsSoThatItIsSetAside) {
+  begin();
+  const auto refused = world_->deliver({world_->event("weather.changed", kAcme, R"({"workflowId":"x"})")});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+  EXPECT_THAT(refused.error().message, HasSubstr("weather.changed"));
 }
 
 TEST_F(Answers, ThatFailAreRetriedWithBackoff) {
