@@ -225,8 +225,14 @@ Result<void> ConsumerLoop::settle(std::span<const bus::Delivery> batch, std::sto
 /// A message that failed by itself, `attempts` times so far, with `error`.
 Result<void> ConsumerLoop::settle_alone(const bus::Delivery& delivery, Error error, int attempts,
                                         std::stop_token stop) {
+  // That others are faster says nothing about the message, so it is given much more time; but not for ever, as what is
+  // behind it has to wait.
+  constexpr int kConflictPatience = 4;
+  const auto attempts_max = [&] {
+    return config_.attempts_max * (error.code == ErrorCode::conflict ? kConflictPatience : 1);
+  };
   milliseconds delay = config_.retry_first;
-  while (error.code != ErrorCode::invalid_argument && attempts < config_.attempts_max) {
+  while (error.code != ErrorCode::invalid_argument && attempts < attempts_max()) {
     if (!waiter_.wait(delay, stop)) return fail(ErrorCode::unavailable, "stopped");
     delay = std::min(delay * 2, config_.retry_max);
     auto committed = sink_.commit(*consumer_, {&delivery, 1});

@@ -89,7 +89,9 @@ class StoreSink final : public Sink {
 struct ConsumerLoopConfig {
   std::size_t batch_max = 1024;   // 1..65536 messages a transaction
   milliseconds idle_wait{1'000};  // > 0: how long one wait for messages lasts
-  int attempts_max = 5;           // 1..100 tries of a message that stands alone, then it is set aside
+  // 1..100 tries of a message that stands alone, then it is set aside; four times as many if others are faster each
+  // time
+  int attempts_max = 5;
   milliseconds retry_first{100};  // > 0: before the second try; doubles
   milliseconds retry_max{10'000};
   // While nothing comes that concerns the consumer, how far it has looked is written when it is this many entries of

@@ -42,9 +42,9 @@ Relay::Relay(store::Store& store, store::LogReader& log_reader, bus::Publisher& 
           metrics.counter("relay_returned_total", "Events that the broker had no queue for; they are sent again")),
       unconfirmed_(metrics.counter("relay_unconfirmed_total",
                                    "Events that the broker refused or did not answer for; they are sent again")),
-      waiting_(metrics.gauge("outbox_waiting_entries", "Events that await publication; of the publishing process")),
-      parked_(metrics.gauge("outbox_parked_entries", "Of them, those that the broker did not take")),
-      oldest_age_(metrics.gauge("outbox_oldest_age_seconds", "Since when the oldest of them has been waiting")) {
+      waiting_(metrics.gauge("outbox_waiting", "Events that await publication; of the publishing process")),
+      parked_(metrics.gauge("outbox_parked", "Of them, those that the broker did not take")),
+      oldest_age_(metrics.gauge("outbox_oldest_seconds", "Since when the oldest of them has been waiting")) {
   INVARIANT(config_.batch_max > 0 && config_.bytes_max > 0 && config_.confirm_wait > milliseconds(0));
   INVARIANT(config_.idle_wait > milliseconds(0) && config_.retry_first > milliseconds(0));
   INVARIANT(config_.return_first > milliseconds(0));
@@ -107,14 +107,13 @@ Result<Relay::Turn> Relay::publish(store::Epoch epoch, std::stop_token stop) {
   }
   unsettled_.reset();
 
-  const auto seen = log_reader_.last();
-  std::vector<store::OutboxEntry> batch;
-  TRY(store_.read([&](const store::Transaction& transaction) -> Result<void> {
-    TRY_ASSIGN(batch, transaction.outbox().unpublished(clock_.now(), config_.batch_max, config_.bytes_max));
-    return {};
-  }));
-  seen_ = seen;
-  if (batch.empty()) return Turn::idle;
+  TRY_ASSIGN(auto batch, read());
+  if (batch.empty()) {
+    // The end of the log, which costs a request, is asked for only now; what came meanwhile must not wait for its next.
+    seen_ = log_reader_.last();
+    TRY_ASSIGN(batch, read());
+    if (batch.empty()) return Turn::idle;
+  }
   leave_out_followers(batch);
 
   std::vector<events::EventPtr> events;
@@ -135,6 +134,15 @@ Result<Relay::Turn> Relay::publish(store::Epoch epoch, std::stop_token stop) {
   }
   TRY(settle());
   return Turn::published;
+}
+
+Result<std::vector<store::OutboxEntry>> Relay::read() {
+  std::vector<store::OutboxEntry> batch;
+  TRY(store_.read([&](const store::Transaction& transaction) -> Result<void> {
+    TRY_ASSIGN(batch, transaction.outbox().unpublished(clock_.now(), config_.batch_max, config_.bytes_max));
+    return {};
+  }));
+  return batch;
 }
 
 Relay::Fate Relay::judge(store::Epoch epoch, std::span<const store::OutboxEntry> batch,

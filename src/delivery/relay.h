@@ -74,6 +74,7 @@ class Relay {
     std::map<std::string, std::size_t> unconfirmed;
   };
   Result<Turn> publish(store::Epoch epoch, std::stop_token stop);
+  Result<std::vector<store::OutboxEntry>> read();
   [[nodiscard]] Fate judge(store::Epoch epoch, std::span<const store::OutboxEntry> batch,
                            std::span<const bus::Published> outcomes, bool stopped) const;
   [[nodiscard]] Timestamp parked_until(Timestamp now, int returns) const;
@@ -98,7 +99,7 @@ class Relay {
   Gauge& parked_;
   Gauge& oldest_age_;
   std::optional<Fate> unsettled_;            // sent, and what came of it is not written yet
-  store::Sequence seen_ = 0;                 // the log's end when the outbox was last read
+  store::Sequence seen_ = 0;                 // the log's end before nothing was found in the outbox
   std::map<std::string, Timestamp> warned_;  // when a type was named last
   std::optional<Timestamp> counted_at_;
   mutable std::mutex mutex_;  // guards trouble_

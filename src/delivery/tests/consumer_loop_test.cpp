@@ -136,12 +136,12 @@ TEST_F(ConsumerLoopTest, TriesTheWholeBatchAgainWhenSomebodyWasFaster) {
   EXPECT_THAT(waiter_.waits, IsEmpty());
 }
 
-TEST_F(ConsumerLoopTest, SetsAMessageAsideThatNeverEndsToConflict) {
+TEST_F(ConsumerLoopTest, IsPatientWithAMessageThatOthersAreFasterWithButNotForEver) {
   add(2);
   sink_.at_fault[1] = ErrorCode::conflict;
   auto loop = this->loop();
   EXPECT_EQ(loop.run_once(1s), 2U);
-  EXPECT_THAT(sink_.letters, ElementsAre(Letter{1, "message 1 is at fault", 5}));
+  EXPECT_THAT(sink_.letters, ElementsAre(Letter{1, "message 1 is at fault", 20}));
   EXPECT_THAT(sink_.effects, ElementsAre(2));
 }
 
@@ -318,6 +318,27 @@ TEST(SystemWaiter, EndsAtStop) {
   source.request_stop();
   EXPECT_FALSE(waiter.wait(1h, source.get_token()));
   EXPECT_TRUE(waiter.wait(1ms, {}));
+}
+
+TEST_F(ConsumerLoopTest, LeavesMessagesInTheBrokerWhileNoneMayBeTaken) {
+  queue_.redelivers = true;
+  add(3);
+  sink_.not_admitted = Error{ErrorCode::unavailable, "the disk is nearly full"};
+  auto loop = this->loop();
+  EXPECT_FALSE(loop.run_once(1s));
+  EXPECT_EQ(queue_.receives, 0);
+  EXPECT_EQ(loop.trouble(), "the disk is nearly full");
+  sink_.not_admitted.reset();
+  EXPECT_EQ(loop.run_once(1s), 3U);
+  EXPECT_EQ(loop.trouble(), "");
+}
+
+TEST_F(ConsumerLoopTest, FinishesWhatTheStoreHasTakenAlreadyWhileNothingNewMayBeTaken) {
+  add(3);
+  sink_.not_admitted = Error{ErrorCode::unavailable, "the disk is nearly full"};
+  auto loop = this->loop();
+  EXPECT_EQ(loop.run_once(1s), 3U);
+  EXPECT_EQ(sink_.admissions, 0);
 }
 
 }  // namespace

@@ -114,6 +114,11 @@ class QueueConsumer final : public bus::Consumer {
 /// Takes what it is given, but for the messages that a test says are at fault.
 class RecordingSink final : public Sink {
  public:
+  Result<void> admission() override {
+    ++admissions;
+    if (not_admitted) return std::unexpected(*not_admitted);
+    return {};
+  }
   Result<void> commit(bus::Consumer&, std::span<const bus::Delivery> batch) override {
     ++commits;
     if (before_commit) before_commit();
@@ -152,7 +157,9 @@ class RecordingSink final : public Sink {
     friend bool operator==(const Letter&, const Letter&) = default;
   };
   std::map<std::uint64_t, ErrorCode> at_fault;
-  std::optional<Error> error;  // the answer to everything, while set
+  std::optional<Error> error;         // the answer to everything, while set
+  std::optional<Error> not_admitted;  // the answer to `admission`, while set
+  int admissions = 0;
   std::function<void()> before_commit;
   std::vector<std::uint64_t> effects;
   std::vector<std::size_t> sizes;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "delivery/tests/fakes.h"
+#include "delivery/tests/leases.h"
 #include "delivery/tests/sqlite.h"
 
 namespace wfo::delivery {
@@ -295,6 +296,40 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) { return std::string(test.param.name); });
 
 TEST(RetentionConfig, AllowsItsDefaults) { EXPECT_TRUE(check(RetentionConfig{})); }
+
+TEST_F(RetentionTest, TrimsByAgeWhereTheBusIsABrokerButNothingThatAwaitsPublication) {
+  sqlite::Fixture broker(clock_, true);
+  std::vector<events::EventPtr> events;
+  for (int i = 1; i <= 6; ++i) events.push_back(bus::samples::event("test.event", i));
+  broker.append(events);
+  clock_.advance(2h);
+  Retention retention(broker.store(), broker.log(), {}, clock_, waiter_, Logger::silent(), metrics_);
+  EXPECT_EQ(retention.run_once(clock_.now()), Round{});
+  const std::array<store::Sequence, 5> published{1, 2, 3, 5, 6};
+  ASSERT_TRUE(broker.store().transact(
+      [&](store::Transaction& transaction) { return transaction.outbox().mark_published(published); }));
+  EXPECT_EQ(retention.run_once(clock_.now()), Round{.log = 3});
+  const std::array<store::Sequence, 1> last{4};
+  ASSERT_TRUE(broker.store().transact(
+      [&](store::Transaction& transaction) { return transaction.outbox().mark_published(last); }));
+  EXPECT_EQ(retention.run_once(clock_.now()), Round{.log = 2});
+  EXPECT_EQ(broker.sequences_in_file(), range(6, 6)) << "the newest stays";
+}
+
+TEST_F(RetentionTest, LeavesTheWorkToTheProcessThatHasTheLease) {
+  fakes::FakeLease source(clock_);
+  LeaseKeeper mine(source, "mine", Logger::silent(), metrics_, kLeaseLength, fakes::steady(clock_));
+  LeaseKeeper other(source, "other", Logger::silent(), metrics_, kLeaseLength, fakes::steady(clock_));
+  append(10);
+  position("a", 10);
+  clock_.advance(2h);
+  auto retention = this->retention({"a"});
+  ASSERT_EQ(other.hold(), 1);
+  EXPECT_EQ(retention.run_once(clock_.now(), {}, &mine), Round{});
+  EXPECT_EQ(held(), range(1, 10));
+  ASSERT_TRUE(other.release());
+  EXPECT_EQ(retention.run_once(clock_.now(), {}, &mine), Round{.log = 9});
+}
 
 }  // namespace
 }  // namespace wfo::delivery

@@ -22,7 +22,8 @@ struct AllTypes final : store::TypeFilter {
 /// A store on SQLite in a folder of its own.
 class Fixture {
  public:
-  explicit Fixture(const Clock& clock) : clock_(clock) { open(); }
+  /// `outbox`: what is appended awaits publication.
+  explicit Fixture(const Clock& clock, bool outbox = false) : clock_(clock), outbox_(outbox) { open(); }
 
   store::Store& store() { return *store_; }
   store::LogReader& log() { return *store_; }
@@ -38,6 +39,7 @@ class Fixture {
     store::sqlite::SqliteStoreConfig config;
     config.directory = folder_.path();
     config.disk_free_min_bytes = 0;
+    config.outbox = outbox_;
     auto opened =
         store::sqlite::SqliteStore::open(config, bus::samples::contracts(), clock_, Logger::silent(), metrics_);
     ASSERT_TRUE(opened) << opened.error().message;
@@ -75,6 +77,7 @@ class Fixture {
  private:
   test::TemporaryDirectory folder_;
   const Clock& clock_;
+  const bool outbox_;
   Metrics metrics_;
   std::unique_ptr<store::sqlite::SqliteStore> store_;
 };
@@ -91,7 +94,10 @@ class FaultyStore final : public store::Store {
     if (error) return std::unexpected(*error);
     return store_.read(body);
   }
-  Result<void> admission() override { return store_.admission(); }
+  Result<void> admission() override {
+    if (error) return std::unexpected(*error);
+    return store_.admission();
+  }
 
   std::optional<Error> error;  // the answer to every call, while set
 

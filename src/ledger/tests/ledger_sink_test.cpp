@@ -5,6 +5,7 @@
 
 #include "bus/topic.h"
 #include "delivery/tests/fakes.h"
+#include "delivery/tests/leases.h"
 #include "events/types.h"
 #include "ledger/tests/memory_ledger.h"
 
@@ -206,6 +207,89 @@ TEST(LedgerBindings, AreThoseOfTheDesign) {
   EXPECT_TRUE(filter.wants(events::kAuditAlertTriggered));
   EXPECT_FALSE(filter.wants(events::kRiskEvaluationCompleted)) << "step.completed carries the result";
   EXPECT_FALSE(filter.wants(events::kForecastRequested));
+}
+
+/// Where several processes could append: on a broker.
+class FencedLedgerSink : public LedgerSinkTest {
+ protected:
+  FencedLedgerSink() {
+    queue_.redelivers = true;
+    loop_ = std::make_unique<delivery::ConsumerLoop>(std::make_unique<delivery::fakes::QueueConsumer>(queue_), fenced_,
+                                                     delivery::ConsumerLoopConfig{}, clock_, waiter_, Logger::silent(),
+                                                     metrics_);
+  }
+  delivery::LedgerLease lease_{ledger_};
+  delivery::LeaseKeeper right_{
+      lease_, "one", Logger::silent(), metrics_, delivery::kLeaseLength, delivery::fakes::steady(clock_)};
+  LedgerSink fenced_{ledger_, nullptr, clock_, Logger::silent(), metrics_, &right_};
+};
+
+TEST_F(FencedLedgerSink, TakesTheRightToAppendWhenThereIsSomethingToAppend) {
+  EXPECT_EQ(loop_->run_once(0ms), 0U);
+  EXPECT_FALSE(right_.is_held()) << "the queue's messages may go to another process";
+  queue_.add(event("test.event", 1));
+  settle_all();
+  EXPECT_TRUE(right_.is_held());
+  EXPECT_EQ(entries().size(), 1U);
+}
+
+TEST_F(FencedLedgerSink, LeavesMessagesToTheBrokerWhileAnotherProcessAppends) {
+  ledger_.held_by_another = true;
+  queue_.add(event("test.event", 1));
+  EXPECT_EQ(loop_->run_once(0ms).error().code, ErrorCode::unavailable);
+  EXPECT_EQ(loop_->trouble(), "another process appends to the ledger");
+  EXPECT_EQ(queue_.releases, 1);
+  EXPECT_EQ(ledger_.appends, 0);
+  ledger_.held_by_another = false;
+  settle_all();
+  EXPECT_EQ(entries().size(), 1U);
+  EXPECT_EQ(loop_->trouble(), "");
+}
+
+TEST_F(FencedLedgerSink, WritesNothingWhenItWasPausedAndAnotherTookOver) {
+  queue_.add(event("test.event", 1));
+  settle_all();
+  ledger_.epoch = 2;
+  ledger_.held_by_another = true;
+  queue_.add(event("test.event", 2));
+  EXPECT_EQ(loop_->run_once(0ms).error().code, ErrorCode::unavailable);
+  EXPECT_FALSE(right_.is_held());
+  EXPECT_EQ(entries().size(), 1U);
+  EXPECT_EQ(queue_.acknowledged.size(), 1U);
+  ledger_.held_by_another = false;
+  ledger_.epoch = 3;
+  settle_all();
+  EXPECT_EQ(entries().size(), 2U);
+}
+
+TEST_F(FencedLedgerSink, TakesOverWithinFiveSecondsOfTheOthersDeath) {
+  ledger_.held_by_another = true;
+  queue_.add(event("test.event", 1));
+  const auto died_at = clock_.now();
+  std::stop_source source;
+  waiter_.at_wait = [&] { ledger_.held_by_another = clock_.now() < died_at + delivery::kLeaseLength; };
+  queue_.when_empty = [&] { source.request_stop(); };
+  loop_->run(source.get_token());
+  EXPECT_EQ(entries().size(), 1U);
+  EXPECT_LT(clock_.now() - died_at, 5s);
+}
+
+TEST_F(FencedLedgerSink, SaysNothingAboutTheLagBehindALogThatItDoesNotRead) {
+  Metrics metrics;
+  const LedgerSink sink(ledger_, nullptr, clock_, Logger::silent(), metrics, &right_);
+  EXPECT_THAT(metrics.text(), testing::Not(HasSubstr("ledger_lag")));
+}
+
+TEST_F(FencedLedgerSink, QuarantinesWhatFellOutOfTheQueueUnreadableWithTheBrokersReason) {
+  bus::Delivery delivery;
+  delivery.unreadable_bytes = "{";
+  delivery.unreadable_reason = "not JSON";
+  delivery.headers = R"({"x-death":[{"reason":"expired","queue":"logging_service"}]})";
+  queue_.add(delivery);
+  settle_all();
+  ASSERT_EQ(ledger_.in_quarantine.size(), 1U);
+  EXPECT_THAT(ledger_.in_quarantine[0].reason, HasSubstr("not JSON"));
+  EXPECT_THAT(ledger_.in_quarantine[0].reason, HasSubstr("'logging_service': expired"));
 }
 
 class FakeBus final : public bus::Bus {

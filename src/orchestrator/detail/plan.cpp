@@ -256,7 +256,8 @@ Result<void> Plan::lock_absorbers(store::Transaction& transaction) {
   for (const RunWork& work : runs_) {
     if (!work.absent && work.decided.changed) ids.push_back(work.id);
   }
-  if (ids.size() == absorbers) return {};
+  const bool starts = std::ranges::any_of(triggers_, [](const auto& trigger) { return trigger.start.has_value(); });
+  if (ids.size() == absorbers && !starts) return {};
   std::ranges::sort(ids);
   ids.erase(std::ranges::unique(ids).begin(), ids.end());
   TRY(transaction.runs().load(ids));

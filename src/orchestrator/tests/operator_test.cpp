@@ -4,7 +4,9 @@
 
 #include <thread>
 
+#include "delivery/tests/leases.h"
 #include "orchestrator/tests/world.h"
+#include "support/eventually.h"
 
 namespace wfo::orchestrator {
 namespace {
@@ -149,6 +151,60 @@ TEST(Timers, EndWhenTheyAreToldTo) {
   timers.request_stop();
   timers.join();  // or the test run's time limit says that it did not
   EXPECT_EQ(world.log().size(), 5U);
+}
+
+/// Timers of several processes.
+class SharedTimers : public ::testing::Test {
+ protected:
+  delivery::LeaseKeeper keeper(std::string holder, milliseconds length) {
+    return {lease_, std::move(holder), Logger::silent(), world_.metrics, length, delivery::fakes::steady(world_.clock)};
+  }
+  /// The timers' thread comes by once more.
+  void next_pass() {
+    const int before = lease_.requests;
+    world_.clock.advance(1s);
+    EXPECT_TRUE(test::eventually([&] { return lease_.requests > before; }));
+  }
+
+  World world_;
+  delivery::fakes::FakeLease lease_{world_.clock};
+};
+
+TEST_F(SharedTimers, LeaveAllToTheHolderAndTakeOverWhenItIsGone) {
+  auto other = keeper("other", 24h);
+  ASSERT_EQ(other.hold(), 1);
+  World::must(world_.deliver({world_.updated("006-A")}));
+  const store::Sequence before = world_.store->last();
+  auto mine = keeper("mine", 3s);
+  const std::jthread timers([&](const std::stop_token& stop) { world_.orchestrator->run_timers(1h, stop, &mine); });
+  world_.clock.advance(30min);
+  next_pass();
+  next_pass();
+  EXPECT_EQ(world_.store->last(), before) << "not its business";
+  World::must(other.release());
+  world_.clock.advance(delivery::kStandbyWait);
+  world_.store->wait_beyond(before, 60s, {});
+  EXPECT_EQ(world_.log().back()->type(), events::kAnalysisFailed);
+}
+
+TEST_F(SharedTimers, NoticeWithinASecondWhatOtherProcessesSet) {
+  auto mine = keeper("mine", 3s);
+  const auto replica = world_.another();
+  const std::jthread timers([&](const std::stop_token& stop) { world_.orchestrator->run_timers(1h, stop, &mine); });
+  EXPECT_TRUE(test::eventually([&] { return lease_.requests > 0; }));
+  World::must(world_.deliver({world_.updated("006-A")}, replica.get()));
+  const auto due = *workflow::next_wake_up(world_.runs()[0]);
+  world_.clock.set(due - 3s);
+  next_pass();
+  next_pass();
+  const store::Sequence before = world_.store->last();
+  world_.clock.set(due);
+  EXPECT_TRUE(test::eventually([&] {
+    // The last look may have been less than a second ago.
+    if (world_.clock.now() < due + 1'100ms) world_.clock.advance(1ms);
+    return workflow::next_wake_up(world_.runs()[0]) > due;
+  }));
+  EXPECT_EQ(world_.store->last(), before) << "the steps back off";
 }
 
 TEST(SelfCheck, FindsNothingWhereAllIsWell) {
