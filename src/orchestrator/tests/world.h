@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -76,22 +77,44 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
+/// A store with its log, whichever it is.
+class Backend final : public store::Store, public store::LogReader {
+ public:
+  template <class Both>
+  explicit Backend(std::unique_ptr<Both> both) : store_(*both), log_(*both), owner_(std::move(both)) {}
+  Result<void> transact(FunctionRef<Result<void>(store::Transaction&)> body) override { return store_.transact(body); }
+  Result<void> admission() override { return store_.admission(); }
+  Result<void> read(FunctionRef<Result<void>(const store::Transaction&)> body) override { return store_.read(body); }
+  Result<store::LogPage> read(store::Sequence after, const store::TypeFilter& filter, std::size_t count_max,
+                              std::size_t bytes_max) override {
+    return log_.read(after, filter, count_max, bytes_max);
+  }
+  void wait_beyond(store::Sequence after, milliseconds wait, std::stop_token stop) override {
+    log_.wait_beyond(after, wait, std::move(stop));
+  }
+  store::Sequence trimmed_through() override { return log_.trimmed_through(); }
+  store::Sequence last() override { return log_.last(); }
+
+ private:
+  store::Store& store_;
+  store::LogReader& log_;
+  std::shared_ptr<void> owner_;
+};
+
 struct WorldOptions {
   OrchestratorConfig config = {};
   std::size_t event_bytes_max = events::kEventBytesMax;
   std::uint64_t seed = 1;
   std::uint64_t disk_free_min_bytes = 0;
+  /// Empty: SQLite in a folder of its own.
+  std::function<std::unique_ptr<Backend>(const events::Contracts&, const Clock&, Metrics&)> make_store = {};
 };
 
 class World {
  public:
   explicit World(WorldOptions with = {})
       : options(with), clock(kStart), ids(with.seed), contracts(must(events::Contracts::load(with.event_bytes_max))) {
-    store::sqlite::SqliteStoreConfig config;
-    config.directory = folder.path();
-    config.disk_free_min_bytes = options.disk_free_min_bytes;
-    config.disk_free = [this]() -> Result<std::uint64_t> { return disk_free; };
-    store = must(store::sqlite::SqliteStore::open(config, *contracts, clock, Logger::silent(), metrics));
+    store = options.make_store ? options.make_store(*contracts, clock, metrics) : sqlite_store();
     definitions = {shipped()};
     restart();
   }
@@ -288,11 +311,19 @@ class World {
   Metrics metrics;
   std::uint64_t disk_free = std::uint64_t{1} << 40;
   std::unique_ptr<const events::Contracts> contracts;
-  std::unique_ptr<store::sqlite::SqliteStore> store;
+  std::unique_ptr<Backend> store;
   std::vector<workflow::Definition> definitions;
   std::unique_ptr<Orchestrator> orchestrator;
 
  private:
+  std::unique_ptr<Backend> sqlite_store() {
+    store::sqlite::SqliteStoreConfig config;
+    config.directory = folder.path();
+    config.disk_free_min_bytes = options.disk_free_min_bytes;
+    config.disk_free = [this]() -> Result<std::uint64_t> { return disk_free; };
+    return std::make_unique<Backend>(
+        must(store::sqlite::SqliteStore::open(config, *contracts, clock, Logger::silent(), metrics)));
+  }
   static std::string echo(const events::Event& request) {
     return fmt::format(R"("workflowId":"{}","stepId":"{}","attempt":{})", text(request, "workflowId"),
                        text(request, "stepId"), request.data().find("attempt")->raw());
