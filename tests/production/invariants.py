@@ -37,6 +37,7 @@ class Facts:
     confirmed: list = field(default_factory=list)  # Trigger: the broker took it
     observed: list = field(default_factory=list)  # as node/observer.mjs writes them, repeats included
     log: list = field(default_factory=list)  # (sequence, type, sha256) ascending
+    committed_ms: dict = field(default_factory=dict)  # sha256 → when its entry of the log was committed
     triggers: dict = field(default_factory=dict)  # id → {"tenant", "outcome", "workflow", "follow_up", "reason"}
     runs: dict = field(default_factory=dict)  # id → {"tenant", "status", "attempt", "trigger", "wakes"}
     outbox: int = 0
@@ -80,10 +81,18 @@ def by_run(messages):
     return runs
 
 
+def slowest_ms(facts):
+    """How long after its commit the event was seen that had to wait longest."""
+    return max((message["at"] - facts.committed_ms[message["sha256"]] for message in first_occurrences(facts.observed)
+                if message["sha256"] in facts.committed_ms), default=0)
+
+
 def check_repeats(facts):
     """What comes twice is the same id with the same bytes."""
     digests, wrong = {}, []
     for message in facts.observed:
+        if message["id"] is None:
+            continue
         known = digests.setdefault(message["id"], message["sha256"])
         if known != message["sha256"]:
             wrong.append(f"event {message['id']} ({message['type']}) came with two contents")
@@ -122,7 +131,8 @@ def check_order(facts):
 
 
 def check_runs(facts, events_of_a_run=EVENTS_OF_A_RUN):
-    """Every run that anybody heard of has its events, each once: started first, one terminal event, as the last."""
+    """Every run that anybody heard of has its events, each once: started first, one terminal event, as the last.
+    `events_of_a_run`: how many of which type our roles publish, or a function from the run's id to that."""
     wrong = []
     observed = by_run(message for message in first_occurrences(facts.observed) if is_ours(message))
     for run in facts.runs.keys() - observed.keys():
@@ -133,8 +143,9 @@ def check_runs(facts, events_of_a_run=EVENTS_OF_A_RUN):
             wrong.append(f"run {run} was announced ({messages[0]['type']}) and is not in the database")
             continue
         types = Counter(message["type"] for message in messages)
-        if types != events_of_a_run:
-            more, less = types - events_of_a_run, events_of_a_run - types
+        wanted = events_of_a_run(run) if callable(events_of_a_run) else events_of_a_run
+        if types != wanted:
+            more, less = types - wanted, wanted - types
             wrong.append(f"run {run} ({row['status']}): too many {dict(more)}, too few {dict(less)}")
         # What workers say may come at any time; what the orchestrator says has an order.
         own = [message["type"] for message in messages
