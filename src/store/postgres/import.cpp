@@ -514,10 +514,11 @@ class Import {
       const TransferDigest& digest = written_.at(table);
       TRY(part.connection.run("INSERT INTO moved_tables (name, rows, digest) VALUES ($1, $2, $3)",
                               Params().add_text(name(table)).add(digest.rows()).add_text(digest.to_hex())));
-      tables += fmt::format("{}{}", tables.empty() ? "" : ", ", table_name(table));
+      // Of an empty table that was never looked at PostgreSQL assumes that it will grow; leave it at that.
+      if (digest.rows() > 0) tables += fmt::format("{}{}", tables.empty() ? "" : ", ", table_name(table));
     }
     // Whoever comes first should not have to wait for that.
-    return part.connection.execute("VACUUM (ANALYZE) " + tables);
+    return tables.empty() ? Result<void>() : part.connection.execute("VACUUM (ANALYZE) " + tables);
   }
 
   Result<void> give_names() {

@@ -44,24 +44,29 @@ Result<std::vector<InboxVerdict>> InboxTable::record(std::string_view consumer, 
   // keys, so that no two wait for each other.
   Params params;
   params.add_text(consumer).add(tenants).add(events).add(digests).add(now);
-  TRY_ASSIGN(const Rows inserted,
-             connection_.run("INSERT INTO inbox (consumer, tenant, event, digest, received_at) "
-                             "SELECT $1::text, tenant, event, digest, $5::bigint "
-                             "FROM unnest($2, $3, $4) AS k (tenant, event, digest) ORDER BY event, tenant "
-                             "ON CONFLICT (event, tenant, consumer) DO NOTHING RETURNING tenant, event",
-                             params));
+  TRY_ASSIGN(
+      const Rows inserted,
+      connection_.run(
+          "INSERT INTO inbox (consumer, tenant, event, digest, received_at) "
+          "SELECT $1::text, tenant, event, digest, $5::bigint "
+          "FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS k (tenant, event, digest) ORDER BY event, tenant "
+          "ON CONFLICT (event, tenant, consumer) DO NOTHING RETURNING tenant, event",
+          params));
   for (const Row row : inserted) noted.at({row.id<TenantId>(0), row.id<EventId>(1)}).fresh = true;
   if (inserted.size() < noted.size()) {
     // A statement of its own, since the one above does not see what it waited for.
     TRY_ASSIGN(const Rows known,
-               connection_.run("SELECT i.tenant, i.event, i.digest FROM unnest($2, $3) AS k (tenant, event) "
-                               "JOIN inbox i ON i.event = k.event AND i.tenant = k.tenant AND i.consumer = $1",
+               connection_.run("SELECT k.tenant, k.event, (SELECT i.digest FROM inbox i WHERE i.event = k.event AND "
+                               "i.tenant = k.tenant AND i.consumer = $1) FROM unnest($2::uuid[], $3::uuid[]) "
+                               "AS k (tenant, event)",
                                Params().add_text(consumer).add(tenants).add(events)));
-    if (known.size() < noted.size()) {
-      return fail(ErrorCode::unavailable, "inbox: {} of {} messages that were known are being forgotten; try again",
-                  noted.size() - known.size(), noted.size());
+    for (const Row row : known) {
+      if (row.is_null(2)) {
+        return fail(ErrorCode::unavailable, "inbox: event {} of tenant {} is being forgotten; try again",
+                    row.uuid(1).to_string(), row.uuid(0).to_string());
+      }
+      noted.at({row.id<TenantId>(0), row.id<EventId>(1)}).digest = row.integer(2);
     }
-    for (const Row row : known) noted.at({row.id<TenantId>(0), row.id<EventId>(1)}).digest = row.integer(2);
   }
 
   verdicts.reserve(keys.size());

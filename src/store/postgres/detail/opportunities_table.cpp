@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <unordered_map>
 
 #include "store/opportunity_codec.h"
 #include "store/postgres/detail/tables.h"
@@ -16,17 +17,20 @@ Result<Opportunity> read_row(const Row& row, const TenantId& tenant) {
   return opportunity;
 }
 
-#define WFO_LOAD                                                                              \
-  "SELECT o.id, o.state, o.fields, k.place FROM unnest($2) WITH ORDINALITY AS k (id, place) " \
-  "JOIN opportunities o ON o.tenant = $1 AND o.id = k.id ORDER BY o.id"
-constexpr const char* kLoad = WFO_LOAD;
-constexpr const char* kLoadLocked = WFO_LOAD " FOR NO KEY UPDATE OF o";
+// Lateral and not pulled up, so that it is no join that could begin with the table. `$2` is sorted, and so is the order
+// in which rows are locked.
+#define WFO_LOAD(or_lock)                                                                                       \
+  "SELECT o.id, o.state, o.fields FROM unnest($2::uuid[]) AS k (id) CROSS JOIN LATERAL (SELECT o.id, o.state, " \
+  "o.fields "                                                                                                   \
+  "FROM opportunities o WHERE o.tenant = $1 AND o.id = k.id " or_lock ") AS o"
+constexpr const char* kLoad = WFO_LOAD("LIMIT 1");
+constexpr const char* kLoadLocked = WFO_LOAD("FOR NO KEY UPDATE");
 // A row that is not there cannot be locked, so its place is: one of 64, so that no batch takes more locks than a server
 // has. Whoever else is about to insert the row holds the same one.
 constexpr const char* kLockPlaces =
     "SELECT pg_advisory_xact_lock(('opportunities'::regclass::oid::bigint << 8) | place) FROM "
-    "(SELECT DISTINCT uuid_hash(k.id) & 63 AS place FROM unnest($2) AS k (id) WHERE NOT EXISTS "
-    "(SELECT FROM opportunities o WHERE o.tenant = $1 AND o.id = k.id) ORDER BY place) AS places";
+    "(SELECT DISTINCT uuid_hash(k.id) & 63 AS place FROM unnest($2::uuid[]) AS k (id) WHERE "
+    "(SELECT o.state FROM opportunities o WHERE o.tenant = $1 AND o.id = k.id) IS NULL ORDER BY place) AS places";
 
 }  // namespace
 
@@ -34,18 +38,26 @@ Result<std::vector<std::optional<Opportunity>>> OpportunitiesTable::load(const T
                                                                          std::span<const OpportunityId> ids) const {
   std::vector<std::optional<Opportunity>> found(ids.size());
   if (ids.empty()) return found;
+  std::vector<OpportunityId> sorted(ids.begin(), ids.end());
+  std::ranges::sort(sorted);
+  sorted.erase(std::ranges::unique(sorted).begin(), sorted.end());
   Array wanted(Type::uuid);
-  for (const OpportunityId& id : ids) wanted.add(id);
+  for (const OpportunityId& id : sorted) wanted.add(id);
   const Params params = Params().add(tenant).add(wanted);
   // What a transaction loads it may be about to write anew, and must not lose what others write meanwhile.
   const bool locked = mode_ == Connection::Mode::write;
   TRY_ASSIGN(Rows rows, connection_.run(locked ? kLoadLocked : kLoad, params));
-  if (locked && rows.size() < ids.size()) {
+  if (locked && rows.size() < sorted.size()) {
     TRY(connection_.run(kLockPlaces, params));
     TRY_ASSIGN(rows, connection_.run(kLoadLocked, params));
   }
+  std::unordered_map<OpportunityId, Opportunity> loaded;
   for (const Row row : rows) {
-    TRY_ASSIGN(found[static_cast<std::size_t>(row.integer(3) - 1)], read_row(row, tenant));
+    TRY_ASSIGN(auto opportunity, read_row(row, tenant));
+    loaded.emplace(opportunity.id, std::move(opportunity));
+  }
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (const auto known = loaded.find(ids[i]); known != loaded.end()) found[i] = known->second;
   }
   return found;
 }
@@ -72,7 +84,7 @@ Result<void> OpportunitiesTable::upsert(std::span<const Opportunity> batch) {
   }
   TRY(
       connection_.run("INSERT INTO opportunities (tenant, id, state, fields) "
-                      "SELECT * FROM unnest($1, $2, $3, $4) ON CONFLICT (tenant, id) "
+                      "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[]) ON CONFLICT (tenant, id) "
                       "DO UPDATE SET state = excluded.state, fields = excluded.fields",
                       Params().add(tenants).add(ids).add(states).add(fields)));
   return {};

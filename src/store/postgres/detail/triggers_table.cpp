@@ -52,11 +52,13 @@ Result<std::vector<std::optional<Trigger>>> TriggersTable::find(std::span<const 
     tenants.add(key.tenant);
     ids.add(key.id);
   }
-  TRY_ASSIGN(const Rows rows,
-             connection_.run("SELECT " WFO_TRIGGER_COLUMNS
-                             ", k.place FROM unnest($1, $2) WITH ORDINALITY AS k (tenant, id, place) JOIN triggers t "
-                             "ON t.tenant = k.tenant AND t.id = k.id",
-                             Params().add(tenants).add(ids)));
+  // Lateral and limited, so that it is no join that could begin with the table.
+  TRY_ASSIGN(
+      const Rows rows,
+      connection_.run("SELECT t.*, k.place FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS k (tenant, id, "
+                      "place) CROSS JOIN LATERAL (SELECT " WFO_TRIGGER_COLUMNS
+                      " FROM triggers t WHERE t.tenant = k.tenant AND t.id = k.id LIMIT 1) AS t",
+                      Params().add(tenants).add(ids)));
   for (const Row row : rows) found[static_cast<std::size_t>(row.integer(kTriggerColumns) - 1)] = read_row(row);
   return found;
 }
@@ -95,18 +97,20 @@ Result<std::vector<bool>> TriggersTable::insert(std::span<const Trigger> trigger
   params.add(tenants).add(ids).add(outcomes).add(workflows).add(follow_ups).add(received_ats).add(opportunities);
   params.add(types).add(external_ids).add(definition_names).add(correlation_ids).add(reasons);
   // Numbered in the order of the batch, inserted in the order of keys, so that no two batches wait for each other.
-  TRY_ASSIGN(const Rows rows,
-             connection_.run("INSERT INTO triggers (noted, tenant, id, outcome, workflow, follow_up, received_at, "
-                             "opportunity, type, external_id, definition_name, correlation_id, reason) "
-                             "OVERRIDING SYSTEM VALUE "
-                             "SELECT noted, tenant, id, outcome, workflow, follow_up, received_at, opportunity, type, "
-                             "external_id, definition_name, correlation_id, reason "
-                             "FROM (SELECT nextval('triggers_noted_seq') AS noted, g.* "
-                             "FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) WITH ORDINALITY AS g "
-                             "(tenant, id, outcome, workflow, follow_up, received_at, opportunity, type, external_id, "
-                             "definition_name, correlation_id, reason, place) ORDER BY place) AS numbered "
-                             "ORDER BY tenant, id, place ON CONFLICT (tenant, id) DO NOTHING RETURNING tenant, id",
-                             params));
+  TRY_ASSIGN(
+      const Rows rows,
+      connection_.run("INSERT INTO triggers (noted, tenant, id, outcome, workflow, follow_up, received_at, "
+                      "opportunity, type, external_id, definition_name, correlation_id, reason) "
+                      "OVERRIDING SYSTEM VALUE "
+                      "SELECT noted, tenant, id, outcome, workflow, follow_up, received_at, opportunity, type, "
+                      "external_id, definition_name, correlation_id, reason "
+                      "FROM (SELECT nextval('triggers_noted_seq') AS noted, g.* "
+                      "FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::bigint[], "
+                      "$7::uuid[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[]) WITH ORDINALITY AS g "
+                      "(tenant, id, outcome, workflow, follow_up, received_at, opportunity, type, external_id, "
+                      "definition_name, correlation_id, reason, place) ORDER BY place) AS numbered "
+                      "ORDER BY tenant, id, place ON CONFLICT (tenant, id) DO NOTHING RETURNING tenant, id",
+                      params));
   // Of several under one key the first was taken.
   std::map<TriggerKey, std::size_t> first;
   for (std::size_t i = 0; i < triggers.size(); ++i) first.try_emplace({triggers[i].tenant, triggers[i].id}, i);
@@ -119,11 +123,12 @@ Result<std::vector<Trigger>> TriggersTable::absorbed_by(std::span<const Workflow
   if (workflows.empty()) return triggers;
   Array ids(Type::uuid);
   for (const WorkflowId& workflow : workflows) ids.add(workflow);
-  TRY_ASSIGN(const Rows rows, connection_.run("SELECT " WFO_TRIGGER_COLUMNS
-                                              " FROM unnest($1) WITH ORDINALITY AS k (workflow, place) JOIN triggers t "
-                                              "ON t.workflow = k.workflow WHERE t.outcome = 1 AND t.follow_up IS NULL "
-                                              "ORDER BY k.place, t.noted",
-                                              Params().add(ids)));
+  TRY_ASSIGN(const Rows rows,
+             connection_.run("SELECT t.* FROM unnest($1::uuid[]) WITH ORDINALITY AS k (workflow, place) "
+                             "CROSS JOIN LATERAL (SELECT " WFO_TRIGGER_COLUMNS
+                             ", t.noted FROM triggers t WHERE t.workflow = k.workflow AND t.outcome = 1 AND "
+                             "t.follow_up IS NULL OFFSET 0) AS t ORDER BY k.place, t.noted",
+                             Params().add(ids)));
   triggers.reserve(rows.size());
   for (const Row row : rows) triggers.push_back(read_row(row));
   return triggers;
@@ -131,8 +136,8 @@ Result<std::vector<Trigger>> TriggersTable::absorbed_by(std::span<const Workflow
 
 Result<std::vector<WorkflowId>> TriggersTable::without_follow_up(std::size_t count_max) const {
   TRY_ASSIGN(const Rows rows,
-             connection_.run("SELECT DISTINCT t.workflow FROM triggers t LEFT JOIN runs r ON r.id = t.workflow "
-                             "WHERE t.outcome = 1 AND t.follow_up IS NULL AND coalesce(r.status, 1) <> 0 LIMIT $1",
+             connection_.run("SELECT DISTINCT t.workflow FROM triggers t WHERE t.outcome = 1 AND t.follow_up IS NULL "
+                             "AND (SELECT r.status FROM runs r WHERE r.id = t.workflow) IS DISTINCT FROM 0 LIMIT $1",
                              Params().add(count_max)));
   std::vector<WorkflowId> absorbers;
   absorbers.reserve(rows.size());

@@ -72,6 +72,8 @@ CREATE TABLE positions (
 -- Each inner statement sees what was committed before it began. Who appends to a tenant holds its row of `tenants`,
 -- so from there on nobody else adds entries to it: its size and which ids it knows stay true until the commit.
 -- Locks are taken in one order by everybody: the lease, new tenants and types, tenants by id, the quarantine, positions.
+-- Plans are made while the tables are small and used when they are not, so rows are looked up by subqueries, which can
+-- only go along an index, and not by joins, which could begin at the wrong end.
 CREATE FUNCTION append_entries(
   lease_epoch    bigint,     -- null: nobody else can be appending
   tenant_ids     uuid[],     -- each once, in the order in which they came
@@ -98,6 +100,7 @@ CREATE FUNCTION append_entries(
 DECLARE
   tenant_numbers integer[];
   sizes          bigint[];
+  grown          bigint[];  -- by how many entries
   type_numbers   integer[];
   known          bigint[];  -- the places of records whose ids are known
   ranks          bigint[] := rank_of;
@@ -116,25 +119,26 @@ BEGIN
     INSERT INTO tenants (tenant, id, size)
     SELECT (SELECT coalesce(max(tenant), 0) FROM tenants) + row_number() OVER (ORDER BY given.place), given.id, 0
     FROM unnest(tenant_ids) WITH ORDINALITY AS given (id, place)
-    WHERE NOT EXISTS (SELECT FROM tenants t WHERE t.id = given.id);
+    WHERE (SELECT t.tenant FROM tenants t WHERE t.id = given.id) IS NULL;
     INSERT INTO event_types (type, name)
     SELECT (SELECT coalesce(max(type), 0) FROM event_types) + row_number() OVER (ORDER BY given.place), given.name
     FROM unnest(type_names) WITH ORDINALITY AS given (name, place)
-    WHERE NOT EXISTS (SELECT FROM event_types t WHERE t.name = given.name);
+    WHERE (SELECT t.type FROM event_types t WHERE t.name = given.name) IS NULL;
   END IF;
 
   PERFORM FROM tenants WHERE id = ANY (tenant_ids) ORDER BY id FOR NO KEY UPDATE;
-  SELECT array_agg(t.tenant ORDER BY given.place), array_agg(t.size ORDER BY given.place)
+  SELECT array_agg((SELECT t.tenant FROM tenants t WHERE t.id = given.id) ORDER BY given.place),
+         array_agg((SELECT t.size FROM tenants t WHERE t.id = given.id) ORDER BY given.place)
   INTO tenant_numbers, sizes
-  FROM unnest(tenant_ids) WITH ORDINALITY AS given (id, place) JOIN tenants t ON t.id = given.id;
-  SELECT array_agg(t.type ORDER BY given.place)
+  FROM unnest(tenant_ids) WITH ORDINALITY AS given (id, place);
+  SELECT array_agg((SELECT t.type FROM event_types t WHERE t.name = given.name) ORDER BY given.place)
   INTO type_numbers
-  FROM unnest(type_names) WITH ORDINALITY AS given (name, place) JOIN event_types t ON t.name = given.name;
+  FROM unnest(type_names) WITH ORDINALITY AS given (name, place);
 
   SELECT array_agg(r.place)
   INTO known
   FROM unnest(tenant_of, event_ids) WITH ORDINALITY AS r (tenant, event_id, place)
-  JOIN entries e ON e.event_id = r.event_id AND e.tenant = tenant_numbers[r.tenant];
+  WHERE (SELECT true FROM entries e WHERE e.event_id = r.event_id AND e.tenant = tenant_numbers[r.tenant]);
   IF known IS NOT NULL THEN
     SELECT array_agg(CASE WHEN n.fresh THEN n.number - 1 END ORDER BY n.place)
     INTO ranks
@@ -159,21 +163,24 @@ BEGIN
   ON CONFLICT (tenant, block) DO UPDATE
   SET first = least(b.first, excluded.first), last = greatest(b.last, excluded.last), types = b.types | excluded.types;
 
+  SELECT array_agg(of_tenant.entries ORDER BY of_tenant.tenant)
+  INTO grown
+  FROM (SELECT r.tenant, count(r.rank) AS entries FROM unnest(tenant_of, ranks) AS r (tenant, rank) GROUP BY r.tenant)
+       AS of_tenant;
   UPDATE tenants t
-  SET size = t.size + grown.entries
-  FROM (SELECT r.tenant, count(*) AS entries
-        FROM unnest(tenant_of, ranks) AS r (tenant, rank)
-        WHERE r.rank IS NOT NULL
-        GROUP BY r.tenant) AS grown
-  WHERE t.id = tenant_ids[grown.tenant];
+  SET size = t.size + grown[array_position(tenant_ids, t.id)]
+  WHERE t.id = ANY (tenant_ids) AND grown[array_position(tenant_ids, t.id)] > 0;
 
   IF array_position(ranks, NULL) IS NOT NULL THEN
     -- Is it the same event? The bytes themselves are compared, which no digest betters.
-    SELECT string_agg(CASE WHEN r.rank IS NOT NULL THEN 'a' WHEN e.bytes = r.bytes THEN 'r' ELSE 'f' END, ''
-                      ORDER BY r.place)
+    SELECT string_agg(CASE
+                        WHEN r.rank IS NOT NULL THEN 'a'
+                        WHEN r.bytes = (SELECT e.bytes FROM entries e
+                                        WHERE e.event_id = r.event_id AND e.tenant = tenant_numbers[r.tenant]) THEN 'r'
+                        ELSE 'f'
+                      END, '' ORDER BY r.place)
     INTO outcomes
-    FROM unnest(tenant_of, ranks, event_ids, payloads) WITH ORDINALITY AS r (tenant, rank, event_id, bytes, place)
-    JOIN entries e ON e.event_id = r.event_id AND e.tenant = tenant_numbers[r.tenant];
+    FROM unnest(tenant_of, ranks, event_ids, payloads) WITH ORDINALITY AS r (tenant, rank, event_id, bytes, place);
   END IF;
 
   IF strpos(outcomes, 'f') > 0 OR cardinality(odd_reasons) > 0 THEN
@@ -182,12 +189,12 @@ BEGIN
     SELECT (SELECT coalesce(max(message), 0) FROM quarantine) + row_number() OVER (ORDER BY odd.kind, odd.place),
            odd.tenant, odd.event_id, odd.reason, odd.received_at, odd.bytes
     FROM (SELECT 1 AS kind, r.place, tenant_ids[r.tenant] AS tenant, r.event_id,
-                 format('entry %s of the ledger has the same event id %s with other bytes', e.index, r.event_id)
-                   AS reason,
+                 format('entry %s of the ledger has the same event id %s with other bytes',
+                        (SELECT e.index FROM entries e
+                         WHERE e.event_id = r.event_id AND e.tenant = tenant_numbers[r.tenant]), r.event_id) AS reason,
                  r.received_at, r.bytes
           FROM unnest(tenant_of, event_ids, received_ats, payloads) WITH ORDINALITY
                AS r (tenant, event_id, received_at, bytes, place)
-          JOIN entries e ON e.event_id = r.event_id AND e.tenant = tenant_numbers[r.tenant]
           WHERE substr(outcomes, r.place::integer, 1) = 'f'
           UNION ALL
           SELECT 2, r.place, r.tenant, r.event_id, r.reason, r.received_at, r.bytes
@@ -223,17 +230,18 @@ BEGIN
   IF its_tenant IS NULL OR (wanted_type IS NULL AND type_name <> '') THEN
     RETURN;
   END IF;
+  -- IS NOT DISTINCT FROM is what no index is used for: the primary key would be the wrong one.
   IF wanted_workflow IS NOT NULL THEN
     RETURN QUERY
     SELECT * FROM entries e
-    WHERE e.workflow = wanted_workflow AND e.index >= first_index AND e.tenant = its_tenant
+    WHERE e.workflow = wanted_workflow AND e.index >= first_index AND e.tenant IS NOT DISTINCT FROM its_tenant
       AND (wanted_type IS NULL OR e.type = wanted_type) AND e.timestamp >= from_time AND e.timestamp < to_time
       AND (wanted_opportunity IS NULL OR e.opportunity = wanted_opportunity)
     ORDER BY e.index LIMIT count_max;
   ELSIF wanted_opportunity IS NOT NULL THEN
     RETURN QUERY
     SELECT * FROM entries e
-    WHERE e.opportunity = wanted_opportunity AND e.index >= first_index AND e.tenant = its_tenant
+    WHERE e.opportunity = wanted_opportunity AND e.index >= first_index AND e.tenant IS NOT DISTINCT FROM its_tenant
       AND (wanted_type IS NULL OR e.type = wanted_type) AND e.timestamp >= from_time AND e.timestamp < to_time
     ORDER BY e.index LIMIT count_max;
   ELSE
