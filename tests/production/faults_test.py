@@ -26,6 +26,7 @@ from servers import TO_CLIENT, TO_SERVER, Servers, TcpProxy, through  # noqa: E4
 RUNS = int(os.environ.get("WFO_FAULT_RUNS", "200"))
 SEED = int(os.environ.get("WFO_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 RATE = max(40, RUNS / 15)  # triggers a second: two cores also have servers, Node and judge to run
+BURST = RUNS // 8  # so many at once, so that a fault meets an installation that has much in hand
 REPLICAS = 3
 LEASES = ("relay", "timers", "ledger")
 TAKEOVER_S = 15  # 5 on a machine that does nothing else; what it took is printed
@@ -65,7 +66,7 @@ class Faults(unittest.TestCase):
         """Lets triggers come, calls `faults(is_over)` when `begin` of them are confirmed, waits for rest and judges.
         `is_over()`: all triggers are confirmed."""
         messages, meant = triggers(self.chance, RUNS)
-        with Producer(self.place.bus_url, self.folder, messages, rate=rate) as producer:
+        with Producer(self.place.bus_url, self.folder, messages, rate=rate, burst=BURST) as producer:
             wait_until(lambda: len(producer.confirmed()) >= min(begin, RUNS // 2), "the load begins")
             faults(lambda: any(said["word"] == "done" for said in producer.said))
             confirmed = producer.finish(RUNS / rate + 120)

@@ -131,17 +131,17 @@ class Worker(Neighbour):
 
 
 class Producer(Neighbour):
-    """Publishes messages until each is confirmed; at a rate, if one is given."""
+    """Publishes messages until each is confirmed; at a rate, if one is given, `burst` of them at once."""
 
     _number = 0
 
-    def __init__(self, url, folder, messages, rate=0):
+    def __init__(self, url, folder, messages, rate=0, burst=1):
         Producer._number += 1
         self.messages = messages
         source = Path(folder) / f"messages-{Producer._number}.jsonl"
         self.file = Path(folder) / f"confirmed-{Producer._number}.jsonl"
         source.write_text("".join(json.dumps(message) + "\n" for message in messages), encoding="utf-8")
-        super().__init__("producer.mjs", url=url, messages=source, out=self.file, rate=rate)
+        super().__init__("producer.mjs", url=url, messages=source, out=self.file, rate=rate, burst=burst)
 
     def confirmed(self):
         return read_lines(self.file)

@@ -1,12 +1,14 @@
 // Another service of the platform: publishes what its file says, again until the broker has confirmed it.
-// usage: node producer.mjs --url amqp://… --messages FILE --out FILE [--rate PER_SECOND] [--outstanding 50]
+// usage: node producer.mjs --url amqp://… --messages FILE --out FILE [--rate PER_SECOND] [--burst 1] [--outstanding 50]
 //   --messages  JSON lines {"routingKey", "event" (an object) or "base64" (any bytes), "properties"?, "queue"?}; with "queue"
 //               the message goes to that queue directly, through the default exchange
+//   --burst     so many at once, less often
 //   --out       a line {"line", "id", "routingKey", "sends", "at"} for each message that was confirmed and not returned
 import { appendLine, exchange, readArguments, readLines, say, sleep, withConnection } from './common.mjs';
 
-const options = readArguments(['url', 'messages', 'out'], { rate: '0', outstanding: '50' });
+const options = readArguments(['url', 'messages', 'out'], { rate: '0', burst: '1', outstanding: '50' });
 const rate = Number(options.rate);
+const burst = Number(options.burst);
 const outstandingMax = Number(options.outstanding);
 
 const messages = readLines(options.messages).map((message, index) => ({
@@ -48,9 +50,9 @@ await withConnection(options.url, async (connection, lost) => {
     }
   };
   while (!gone && confirmed < messages.length) {
-    const due = rate === 0 ? Infinity : ((Date.now() - started) / 1000) * rate;
+    const due = rate === 0 ? Infinity : (Math.floor((((Date.now() - started) / 1000) * rate) / burst) + 1) * burst;
     const message = waiting[0];
-    if (message === undefined || outstanding.size >= outstandingMax || message.line > due) {
+    if (message === undefined || outstanding.size >= outstandingMax || message.line >= due) {
       await sleep(5);
       continue;
     }
