@@ -2,14 +2,18 @@
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <latch>
 #include <thread>
 
 #include "bus/embedded/embedded_bus.h"
 #include "delivery/consumer_loop.h"
 #include "ledger/ledger_sink.h"
+#include "store/postgres/postgres_ledger.h"
+#include "store/postgres/schemas.h"
 #include "store/sqlite/sqlite_ledger.h"
 #include "store/sqlite/sqlite_store.h"
 #include "support/temporary_directory.h"
@@ -135,13 +139,27 @@ class ReadyConsumer final : public bus::Consumer {
   std::size_t position_ = 0;
 };
 
-/// One loop into a ledger on SQLite.
-void append_to_ledger(benchmark::State& state) {
-  constexpr int kEvents = 100'000;
+/// One loop that appends all events to a ledger that is empty.
+void append_all(benchmark::State& state, const std::vector<events::EventPtr>& all, store::LedgerStore& ledger,
+                const Clock& clock) {
+  Metrics metrics;
+  delivery::SystemWaiter waiter;
+  delivery::ConsumerLoopConfig config;
+  config.batch_max = static_cast<std::size_t>(state.range(0));
+  ledger::LedgerSink sink(ledger, nullptr, clock, Logger::silent(), metrics);
+  delivery::ConsumerLoop loop(std::make_unique<ReadyConsumer>(all), sink, config, clock, waiter, Logger::silent(),
+                              metrics);
+  state.ResumeTiming();
+  while (loop.run_once(milliseconds(0)).value() > 0) {
+  }
+  state.PauseTiming();
+  if (ledger.size(kTenant) != static_cast<store::LedgerIndex>(all.size())) std::abort();
+}
+
+void append_to_ledger_in_sqlite(benchmark::State& state) {
   SystemClock clock;
   SystemIdSource ids(clock);
-  delivery::SystemWaiter waiter;
-  const auto all = events(kEvents, ids);
+  const auto all = events(100'000, ids);
   for (auto _ : state) {
     state.PauseTiming();
     Metrics metrics;
@@ -149,17 +167,56 @@ void append_to_ledger(benchmark::State& state) {
     store::sqlite::SqliteLedgerConfig config;
     config.directory = folder.path();
     const auto ledger = store::sqlite::SqliteLedger::open(config, clock, Logger::silent(), metrics).value();
-    ledger::LedgerSink sink(*ledger, nullptr, clock, Logger::silent(), metrics);
-    delivery::ConsumerLoop loop(std::make_unique<ReadyConsumer>(all), sink, {}, clock, waiter, Logger::silent(),
-                                metrics);
+    append_all(state, all, *ledger, clock);
     state.ResumeTiming();
-    while (loop.run_once(milliseconds(0)).value() > 0) {
-    }
-    if (ledger->size(kTenant) != kEvents) std::abort();
   }
-  state.SetItemsProcessed(state.iterations() * kEvents);
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(all.size()));
 }
-BENCHMARK(append_to_ledger)->UseRealTime()->MeasureProcessCPUTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(append_to_ledger_in_sqlite)
+    ->ArgName("batch")
+    ->Arg(256)
+    ->Arg(1'024)
+    ->UseRealTime()
+    ->MeasureProcessCPUTime()
+    ->Unit(benchmark::kMillisecond);
+
+/// On the server of the environment variable WFO_STORE_URL, in a schema that is made and dropped. The CPU time shown is
+/// that of this process alone, not that of the server beside it.
+void append_to_ledger_in_postgres(benchmark::State& state) {
+  const char* const url = std::getenv("WFO_STORE_URL");
+  if (!url) {
+    state.SkipWithError("set WFO_STORE_URL to a PostgreSQL server: scripts/dev-servers.sh up prints one");
+    return;
+  }
+  SystemClock clock;
+  SystemIdSource ids(clock);
+  const auto all = events(50'000, ids);
+  for (auto _ : state) {
+    state.PauseTiming();
+    Metrics metrics;
+    store::postgres::PostgresLedgerConfig config;
+    config.url = url;
+    config.schema = fmt::format("bench_{}", getpid());
+    {
+      auto opened = store::postgres::PostgresLedger::open(config, Logger::silent(), metrics);
+      if (!opened) {
+        state.SkipWithError(opened.error().message.c_str());
+        return;
+      }
+      append_all(state, all, **opened, clock);
+    }
+    if (!store::postgres::drop_schemas(url, {config.schema})) std::abort();
+    state.ResumeTiming();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(all.size()));
+}
+BENCHMARK(append_to_ledger_in_postgres)
+    ->ArgName("batch")
+    ->Arg(256)
+    ->Arg(1'024)
+    ->UseRealTime()
+    ->MeasureProcessCPUTime()
+    ->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace wfo
