@@ -45,7 +45,8 @@ struct ImportReport {
 using ImportProgress =
     std::function<void(std::string_view step, std::string_view table, std::int64_t done, std::int64_t total)>;
 
-/// Moves an installation into schemas of PostgreSQL that do not exist yet, or have no tables, and marks it as moved.
+/// Moves an installation into schemas of PostgreSQL that do not exist yet, or have no tables, and marks it as moved
+/// (docs/adr/0011-moving.md).
 ///
 /// Everything is written into schemas beside them, named `<schema>_moving`, which nobody serves; read back and compared
 /// with the source, table by table; then the source is marked; then the schemas get their names. So there is never a

@@ -27,7 +27,7 @@ struct PostgresLedgerConfig {
 [[nodiscard]] Result<void> check(const PostgresLedgerConfig& config);
 
 /// The ledger in a schema of its own in PostgreSQL, which several processes may share
-/// (docs/adr/0009-postgres-ledger.md). Any thread; at most `connections` calls at once, others wait.
+/// (docs/adr/0010-postgres-ledger.md). Any thread; at most `connections` calls at once, others wait.
 ///
 /// An append is one statement, so one round trip and one transaction: no lock is ever held while the server waits for
 /// this process, which may have been paused. Appends of one tenant go one after the other, whoever makes them, and its
