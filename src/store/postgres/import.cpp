@@ -165,18 +165,18 @@ TransferRow read_row(const Row& row, std::span<const TransferColumn> kinds) {
 /// What becomes of the source's positions: a broker's queues have none.
 class Passed {
  public:
-  Passed(std::span<const ImportQueue> queues, const std::vector<std::pair<std::string, Sequence>>& positions,
-         Sequence last) {
-    slowest_ = last;
+  Passed(std::span<const ImportQueue> queues, const std::vector<std::pair<std::string, Sequence>>& positions) {
     for (const ImportQueue& queue : queues) {
       const auto known = std::ranges::find(positions, queue.queue, [](const auto& one) { return one.first; });
       const Sequence position = known == positions.end() ? 0 : known->second;
-      slowest_ = std::min(slowest_, position);
       queues_.push_back({queue.queue, position, queue.has_inbox, bus::TopicFilter(queue.bindings)});
     }
   }
-  /// Whether some queue may not have taken the entry.
-  [[nodiscard]] bool awaits_publication(Sequence sequence) const { return sequence > slowest_; }
+  /// Whether some queue wants the entry and has not come to it.
+  [[nodiscard]] bool awaits_publication(Sequence sequence, std::string_view type) const {
+    return std::ranges::any_of(
+        queues_, [&](const Queue& queue) { return queue.position < sequence && queue.filter.wants(type); });
+  }
   /// Hands `take` the queues in which the entry has taken effect, and whose inboxes must know it.
   Result<void> each_that_took(Sequence sequence, std::string_view type,
                               FunctionRef<Result<void>(const std::string& queue)> take) const {
@@ -194,7 +194,6 @@ class Passed {
     bus::TopicFilter filter;
   };
   std::vector<Queue> queues_;
-  Sequence slowest_ = 0;
 };
 
 std::string uuid_cell(const Uuid& id) { return {reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()}; }
@@ -403,7 +402,7 @@ class Import {
       TRY_ASSIGN(source_log_, source_.log());
       if (source_log_.is_bus) {
         TRY_ASSIGN(const auto positions, source_.positions());
-        passed_.emplace(config_.queues, positions, source_log_.last);
+        passed_.emplace(config_.queues, positions);
       }
     }
     std::map<TransferTable, Writer> writers;
@@ -439,8 +438,8 @@ class Import {
   /// An entry of a log that was the bus: whoever has not taken it gets it from the broker, and whoever has knows it.
   Result<void> hand_over(const TransferRow& row, Writer& outbox, Writer& inbox) {
     const Sequence sequence = std::get<std::int64_t>(row[0]);
-    if (!passed_->awaits_publication(sequence)) return {};
     const auto& type = std::get<std::string>(row[2]);
+    if (!passed_->awaits_publication(sequence, type)) return {};
     const auto& bytes = std::get<std::string>(row[3]);
     const auto* id = std::get_if<std::string>(&row[4]);
     const auto* time = std::get_if<std::int64_t>(&row[5]);

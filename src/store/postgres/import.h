@@ -53,9 +53,9 @@ using ImportProgress =
 /// moment in which both could be served, and after a failure at whatever point the same call brings it to its end: it
 /// begins anew with what `_moving` holds, and knows what has its name already. Does nothing if all is there.
 ///
-/// Where the source's log was the bus, positions are not carried over, since a broker's queues have none. What lies
-/// behind the slowest of `queues` is published anew, and for each queue that had passed an entry its inbox knows it, so
-/// that it takes effect exactly once. A source that used a broker keeps its outbox and its inbox.
+/// Where the source's log was the bus, positions are not carried over, since a broker's queues have none. What some of
+/// `queues` wants and has not come to is published anew, and for each queue that had passed an entry its inbox knows
+/// it, so that it takes effect exactly once. A source that used a broker keeps its outbox and its inbox.
 ///
 /// Errors: `conflict` a target has tables already, another import is at work on it, or the source was moved elsewhere;
 /// `corruption` what was read back is not what the source has; `invalid_argument` the configuration or the role's

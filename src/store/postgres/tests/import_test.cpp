@@ -359,19 +359,24 @@ TEST_F(ImportTest, LetsEachEntryTakeEffectOnceInEveryQueue) {
   Source source;
   const auto report = import(source);
   ASSERT_TRUE(report) << error_of(report);
-  // `slow` is at 30, the ledger at 35, `fast` at the end: 31..40 are published, and `fast` has had them all.
-  EXPECT_EQ(report->awaiting_publication, 10);
-  EXPECT_EQ(report->noted_in_inbox, 10);
+  // `slow` is at 30 and wants the even ones, the ledger at 35 and wants all; `fast` has had everything.
+  const std::vector<Sequence> expected{32, 34, 36, 37, 38, 39, 40};
+  EXPECT_EQ(report->awaiting_publication, 7);
+  EXPECT_EQ(report->noted_in_inbox, 7);
   const auto store = open();
-  const auto waiting = in(*store, [](auto& t) { return t.outbox().unpublished(kStart, 1'000, std::size_t{1} << 30); });
-  ASSERT_EQ(waiting.size(), 10U);
-  for (std::size_t i = 0; i < waiting.size(); ++i) EXPECT_EQ(waiting[i].sequence, static_cast<Sequence>(31 + i));
+  std::vector<Sequence> waiting;
+  for (const auto& entry :
+       in(*store, [](auto& t) { return t.outbox().unpublished(kStart, 1'000, std::size_t{1} << 30); })) {
+    waiting.push_back(entry.sequence);
+  }
+  EXPECT_EQ(waiting, expected);
   for (std::int64_t n = 1; n <= kEvents; ++n) {
     const InboxKey key{kTenant, id<EventId>(n), short_digest(logged(n)->bytes())};
     const auto verdict = [&](std::string_view queue) {
       return in(*store, [&](auto& t) { return t.inbox().record(queue, {&key, 1}, kStart); }).front();
     };
-    EXPECT_EQ(verdict("fast"), n > 30 ? InboxVerdict::repeated : InboxVerdict::fresh) << n;
+    const bool comes_again = std::ranges::find(expected, n) != expected.end();
+    EXPECT_EQ(verdict("fast"), comes_again ? InboxVerdict::repeated : InboxVerdict::fresh) << n;
     EXPECT_EQ(verdict("slow"), InboxVerdict::fresh) << n;
   }
   const InboxKey posted{kTenant, id<EventId>(1'000), ~std::uint64_t{0}};
@@ -391,8 +396,8 @@ TEST_F(ImportTest, NotesOnlyWhatAQueueWants) {
   narrow.queues[0].bindings = {"test.odd"};
   const auto report = import(*SqliteExport::open(directory).value(), narrow);
   ASSERT_TRUE(report) << error_of(report);
-  EXPECT_EQ(report->awaiting_publication, 10);
-  EXPECT_EQ(report->noted_in_inbox, 5);
+  EXPECT_EQ(report->awaiting_publication, 7);
+  EXPECT_EQ(report->noted_in_inbox, 2) << "37 and 39";
 }
 
 TEST_F(ImportTest, PublishesAllThatIsThereForAQueueThatNeverCame) {
