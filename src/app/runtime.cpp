@@ -248,7 +248,11 @@ struct Runtime::State {
     // What the broker takes out of the queue by itself.
     TRY_ASSIGN(auto net, buses.bus->consume({.queue = queue + ".dlq", .bindings = {queue}}));
     RunningRole drain;
-    drain.sink = std::make_unique<delivery::DrainSink>(store(), queue, ids, clock);
+    if (queue == ledger::kQueue) {
+      drain.sink = std::make_unique<ledger::LedgerSink>(ledger(), nullptr, clock, log, metrics, &leases->ledger.keeper);
+    } else {
+      drain.sink = std::make_unique<delivery::DrainSink>(store(), queue, ids, clock);
+    }
     drain.loop = std::make_unique<delivery::ConsumerLoop>(std::move(net), *drain.sink, config.delivery, clock, waiter,
                                                           log, metrics);
     roles.push_back(std::move(drain));

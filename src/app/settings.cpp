@@ -325,7 +325,7 @@ Result<void> Settings::set(std::string_view path, const std::vector<std::string>
     return fail(ErrorCode::invalid_argument, "there is no setting '{}'; see `wfo config show`", redacted(path));
   if ((!setting->is_list && value.size() != 1) || !setting->set(value)) {
     return fail(ErrorCode::invalid_argument, "{} is '{}'; allowed: {}", path,
-                setting->holds_secrets ? hidden(join(value, ",")) : join(value, ","), setting->allowed);
+                setting->holds_secrets ? hidden(join(value, ",")) : redacted(join(value, ",")), setting->allowed);
   }
   origins_[setting->path] = origin;
   return {};
