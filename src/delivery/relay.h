@@ -19,7 +19,7 @@
 namespace wfo::delivery {
 
 struct RelayConfig {
-  std::size_t batch_max = 1'000;             // 1..65536 entries that are published and marked together
+  std::size_t batch_max = 4'000;             // 1..65536 entries that are published and marked together
   std::size_t bytes_max = 16 * 1024 * 1024;  // > 0: about so many bytes of them
   milliseconds confirm_wait{30'000};         // > 0: for the broker's answers, after the last entry was sent
   milliseconds idle_wait{500};               // > 0: how long one wait for new entries lasts; parked ones are seen then
