@@ -30,6 +30,23 @@ class WrongUsage(unittest.TestCase):
                               ["workflows", "list", "--set", f"analysis.playbook={folder}"]):
                 self.refused(2, [str(folder)], *arguments, "--data-dir", data)
 
+    def test_stores_and_buses_that_there_are_not_are_named_with_those_that_there_are(self):
+        with temporary_folder() as folder:
+            data = ["--data-dir", folder / "data"]
+            postgres = "postgresql://wfo:s3cret@127.0.0.1:1/wfo"
+            for words, arguments in (
+                    (["store.url", "'data/wfo.db'", "postgresql://"], ["serve", "--store", "data/wfo.db"]),
+                    (["bus.url", "'127.0.0.1:5672'", "amqp://"], ["serve", "--bus", "127.0.0.1:5672"]),
+                    (["bus.url", "SQLite with RabbitMQ", "--bus"], ["serve", "--store", postgres]),
+                    (["--replicas", "'2'", "--store postgresql://"], ["bench", "--replicas", "2", "--workflows", "1"]),
+                    (["--to", "postgresql://"], ["migrate"]),
+                    (["store.url", "mysql://wfo:***@db"], ["migrate", "--to", "mysql://wfo:s3cret@db"]),
+                    (["store.connections", "'0'", "1..100"], ["serve", "--set", "store.connections=0"]),
+                    (["bus.tls_verify_peer", "'no'", "true, false"], ["serve", "--set", "bus.tls_verify_peer=no"])):
+                self.refused(2, words, *arguments, *data)
+            self.refused(3, ["no installation", str(folder / "data")], "migrate", "--to", postgres, *data)
+            self.assertFalse((folder / "data").exists(), "what is refused leaves no folder behind")
+
     def test_output_that_cannot_be_written_is_a_failure(self):
         with temporary_folder() as folder:
             data, file = folder / "data", folder / "pipeline.csv"
