@@ -16,7 +16,7 @@ from pathlib import Path
 
 import invariants
 from installation import Installation, wait_until
-from neighbours import Producer, Worker
+from neighbours import Producer, Worker, deliver_in_vain, publish
 from place import Place, SqlitePlace
 from triggers import triggers
 
@@ -164,6 +164,19 @@ class Faults(unittest.TestCase):
 
         self.under_load(faults)
 
+    def test_messages_that_were_delivered_in_vain_many_times_are_not_given_up(self):
+        replica, *_ = self.replicas()
+        for one in self.installation.replicas:
+            one.stop()
+        messages, meant = triggers(self.chance, 20)
+        publish(self.place.bus_url, self.folder, messages)
+        count = deliver_in_vain(self.place.bus_url, "workflow_orchestrator_service", 40)
+        self.assertGreaterEqual(count, 39, "the broker has not counted")
+        self.note(f"delivered {count} times before")
+        self.installation.replicas = [replica]
+        self.installation.start(replica)
+        self.judge(meant, invariants.EVENTS_OF_A_RUN)
+
     # --- one after the other does what one does at a time
 
     def with_worker(self, **more):
@@ -257,6 +270,75 @@ class Faults(unittest.TestCase):
                 self.pause_for(0.5, 1)
 
         self.under_load(faults)
+
+    def test_rabbitmq_comes_later_than_everybody(self):
+        self.installation.observe()  # makes its queue, so it has to be there now
+        self.servers.stop("rabbitmq")
+        replicas = [self.installation.replica(f"replica-{number}").start() for number in range(REPLICAS)]
+        for replica in replicas:
+            replica.await_port()
+            status, answer = replica.ask("GET", "/ready")
+            self.assertEqual(status, 503, answer)
+            self.assertIn("RabbitMQ", str(answer))
+        self.servers.start("rabbitmq")
+        for replica in replicas:
+            wait_until(lambda one=replica: one.ask("GET", "/ready")[0] == 200, f"{replica.name} is ready")
+        self.under_load(lambda _: None)
+
+    # --- everything
+
+    def test_everything_happens_in_one_hour(self):
+        """All of the above in an order by chance, some of it at the same time."""
+        with TcpProxy(self.servers.postgres_port) as postgres, TcpProxy(self.servers.rabbitmq_port) as rabbitmq:
+            replicas = self.replicas(store_url=through(self.place.store_url, postgres),
+                                     bus_url=through(self.place.bus_url, rabbitmq), bus__heartbeat="2s")
+
+            def kill():
+                victim = self.chance.choice(replicas)
+                victim.kill()
+                victim.start()
+
+            def pause():
+                victim = self.chance.choice(replicas)
+                victim.pause()
+                self.pause_for(0.5, 6)
+                victim.resume()
+
+            def cut():
+                self.chance.choice((postgres, rabbitmq)).cut()
+
+            def cut_in_the_middle():
+                self.chance.choice((postgres, rabbitmq)).cut_after(self.chance.randrange(1, 20_000),
+                                                                   self.chance.choice((TO_SERVER, TO_CLIENT)))
+
+            def swallow():
+                proxy = self.chance.choice((postgres, rabbitmq))
+                proxy.swallow(TO_CLIENT)
+                self.pause_for(0.02, 0.4)
+                proxy.cut()
+                proxy.swallow(TO_CLIENT, on=False)
+                proxy.cut()
+
+            def restart_postgres():
+                self.servers.stop("postgres", self.chance.choice(("fast", "immediate")))
+                self.servers.start("postgres")
+
+            def restart_rabbitmq():
+                self.servers.kill("rabbitmq")
+                self.servers.start("rabbitmq")
+
+            def faults(is_over):
+                deeds = [kill, cut, cut_in_the_middle, swallow] * 3 + [kill, pause, pause, restart_postgres, restart_postgres]
+                self.chance.shuffle(deeds)
+                # The dearest one last of its kind: it takes seconds, in which nothing else could be disturbed.
+                deeds.insert(self.chance.randrange(len(deeds) // 2, len(deeds)), restart_rabbitmq)
+                while deeds or not is_over():
+                    (deeds.pop() if deeds else self.chance.choice((kill, cut, swallow)))()
+                    self.pause_for(0, 0.6)
+                for proxy in (postgres, rabbitmq):
+                    proxy.heal()
+
+            self.under_load(faults, rate=RUNS / 20)
 
     # --- connections
 

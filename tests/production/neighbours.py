@@ -158,6 +158,11 @@ def publish(url, folder, messages):
         return producer.finish()
 
 
+def deliver_in_vain(url, queue, times):
+    """Takes the messages of the queue and dies, so many times; returns what the broker counted for the worst of them."""
+    return json.loads(_run("unreliable.mjs", 120, url=url, queue=queue, times=times).splitlines()[-1])["countMax"]
+
+
 def check(observer):
     """What ajv says of everything that the observer saw; fails when anything is invalid."""
     return json.loads(_run("check.mjs", 120, observed=observer.file))

@@ -30,6 +30,9 @@ export const readLines = (file) =>
 /** Tells whoever started this process, on standard output. */
 export const say = (word, more = {}) => process.stdout.write(`${JSON.stringify({ word, ...more })}\n`);
 
+/** Closes it in good order, if there is still somebody to answer. */
+const closed = (connection, lost) => Promise.race([connection.close().catch(() => {}), lost, sleep(2000)]);
+
 let isAsked = false;
 /** A promise that resolves when this process is asked to end. */
 export const asked = new Promise((resolve) => {
@@ -42,8 +45,7 @@ export const asked = new Promise((resolve) => {
 });
 
 /** Calls `work(connection, lost)` with a connection to the broker, and again whenever one was lost, until `work` has
- *  returned something or this
- *  process is asked to end. `lost` is a promise that resolves when this connection is gone. */
+ *  returned something or this process is asked to end. `lost` is a promise that resolves when this connection is gone. */
 export async function withConnection(url, work) {
   while (!isAsked) {
     let connection;
@@ -61,13 +63,13 @@ export async function withConnection(url, work) {
     try {
       const result = await work(connection, lost);
       if (result !== undefined) {
-        await connection.close().catch(() => {});
+        await closed(connection, lost);
         return result;
       }
     } catch (error) {
       say('trouble', { message: String(error?.message ?? error) });
     }
-    await connection.close().catch(() => {});
+    await closed(connection, lost);
     await sleep(100);
   }
 }
