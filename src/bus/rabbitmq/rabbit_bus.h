@@ -43,16 +43,18 @@ struct RabbitConfig {
   std::string dead_letter_exchange = "coder_events.dlx";  // 1..255 bytes; topic, durable
   /// All queues of the installation: every process declares all of them before it publishes or consumes.
   std::vector<QueueSpec> topology;
-  int prefetch = 256;                               // 1..65535 messages in hand of one consumer
-  std::size_t confirm_window = 1'000;               // 1..65535 messages that the broker has not confirmed yet
-  std::size_t body_bytes_max = 32 * 1024 * 1024;    // what is kept of a longer message; >= the bound of one event
-  std::size_t buffer_bytes_max = 64 * 1024 * 1024;  // of messages that wait for one consumer's `receive`; > 0
-  std::chrono::seconds heartbeat{10};               // 1..3600; a peer that is silent for twice as long is gone
-  milliseconds connect_timeout{10'000};             // 1 ms..10 min: connecting and logging in
-  milliseconds answer_timeout{30'000};              // 1 ms..10 min: one answer to a declaration or the like
-  milliseconds retry_first{200};                    // 1 ms..10 min: pause before the second try to connect; doubles,
-  milliseconds retry_max{10'000};                   // up to this; each with ±20 % jitter
-  std::string name = "wfo";                         // for the broker's list of connections, at most 100 bytes
+  int prefetch = 256;                             // 1..65535 messages in hand of one consumer
+  std::size_t confirm_window = 1'000;             // 1..65535 messages that the broker has not confirmed yet
+  std::size_t body_bytes_max = 32 * 1024 * 1024;  // what is kept of a longer message; >= the bound of one event
+  // Of messages that wait for one consumer's `receive`, > 0. More than that goes back to the broker, and comes again in
+  // whatever order the broker has then.
+  std::size_t buffer_bytes_max = 64 * 1024 * 1024;
+  std::chrono::seconds heartbeat{10};    // 1..3600; a peer that is silent for twice as long is gone
+  milliseconds connect_timeout{10'000};  // 1 ms..10 min: connecting and logging in
+  milliseconds answer_timeout{30'000};   // 1 ms..10 min: one answer to a declaration or the like
+  milliseconds retry_first{200};         // 1 ms..10 min: pause before the second try to connect; doubles,
+  milliseconds retry_max{10'000};        // up to this; each with ±20 % jitter
+  std::string name = "wfo";              // for the broker's list of connections, at most 100 bytes
   RabbitTls tls;
   friend bool operator==(const RabbitConfig&, const RabbitConfig&) = default;
 };

@@ -17,7 +17,9 @@ constexpr auto kRetryMax = 10'000ms;  // between two tries to consume a queue th
 constexpr int kTagBits = 40;  // a trillion messages a channel
 constexpr std::uint64_t kTagMask = (std::uint64_t{1} << kTagBits) - 1;
 
-constexpr std::string_view kConsumerTag = "wfo";  // names a consumer within its channel, where it is alone
+/// Names a consumer within its channel. It is alone there, but each life needs a name of its own: RabbitMQ 3.10 loses
+/// count of what a quorum queue has sent when a name comes again while messages of its first life are out, and dies.
+std::string consumer_tag(const Subscription& subscription) { return fmt::format("wfo-{}", subscription.lives); }
 
 struct Acknowledgement {
   std::uint64_t tag;
@@ -288,7 +290,7 @@ SteadyTime Consuming::work(Connection& connection) {
     bool wanted = false;
     {
       const std::scoped_lock lock(each.mutex);
-      if (each.buffer_full && each.buffer.empty()) each.buffer_full = false;
+      if (each.buffer_full && each.buffer.empty() && each.excess.empty()) each.buffer_full = false;
       wanted = each.wanted && !each.buffer_full;
     }
     if (each.consuming || !wanted) continue;
@@ -346,9 +348,11 @@ Attempt<void> Consuming::subscribe(Connection& connection, Subscription& subscri
       return refused(set.error());
     }
   }
+  ++subscription.lives;
+  const auto tag = consumer_tag(subscription);
   amqp_basic_consume_t consume{};
   consume.queue = amqp_text(subscription.queue);
-  consume.consumer_tag = amqp_text(kConsumerTag);
+  consume.consumer_tag = amqp_text(tag);
   if (auto done = connection.call(channel, AMQP_BASIC_CONSUME_METHOD, &consume, AMQP_BASIC_CONSUME_OK_METHOD); !done) {
     return refused(done.error());
   }
@@ -357,37 +361,33 @@ Attempt<void> Consuming::subscribe(Connection& connection, Subscription& subscri
 
 bool Consuming::cancel(Connection& connection, Subscription& subscription) {
   subscription.consuming = false;
+  const auto tag = consumer_tag(subscription);
   amqp_basic_cancel_t cancel{};
-  cancel.consumer_tag = amqp_text(kConsumerTag);
+  cancel.consumer_tag = amqp_text(tag);
   return connection.call(subscription.channel, AMQP_BASIC_CANCEL_METHOD, &cancel, AMQP_BASIC_CANCEL_OK_METHOD)
       .has_value();
 }
 
-/// All that is in hand, the buffer's included, so that others get it.
+/// All that is in hand, the buffer's included, so that others get it. By closing the channel: then it comes again where
+/// it was, in order, while a quorum queue without delivery limit puts what basic.nack gives back behind everything
+/// else.
 void Consuming::give_back(Connection& connection, Subscription& subscription) {
-  if (subscription.consuming && connection.is_open(subscription.channel) && !cancel(connection, subscription)) return;
-  if (connection.is_open(subscription.channel)) {
-    amqp_basic_nack_t nack{};  // tag 0 with `multiple`: all that there are
-    nack.multiple = 1;
-    nack.requeue = 1;
-    connection.send(subscription.channel, AMQP_BASIC_NACK_METHOD, &nack);
-  }
-  subscription.excess.clear();
+  connection.close_channel(subscription.channel);
+  subscription.consuming = false;
   forget(subscription, "");
 }
 
-/// What came although the buffer was full. The consumer is cancelled first, or it would come again at once.
+/// What came although the buffer was full, for whoever has room. The consumer is cancelled first, or it would come
+/// again at once. The channel must stay, for the sake of what is in hand, so that this goes to the end of the queue.
 void Consuming::give_excess_back(Connection& connection, Subscription& subscription) {
-  if (!connection.is_open(subscription.channel)) {
-    subscription.excess.clear();
-    return;
-  }
-  if (subscription.consuming && !cancel(connection, subscription)) return;
-  for (const auto tag : subscription.excess) {
-    amqp_basic_nack_t nack{};
-    nack.delivery_tag = tag;
-    nack.requeue = 1;
-    connection.send(subscription.channel, AMQP_BASIC_NACK_METHOD, &nack);
+  if (subscription.consuming && connection.is_open(subscription.channel) && !cancel(connection, subscription)) return;
+  if (connection.is_open(subscription.channel)) {
+    for (const auto tag : subscription.excess) {
+      amqp_basic_nack_t nack{};
+      nack.delivery_tag = tag;
+      nack.requeue = 1;
+      connection.send(subscription.channel, AMQP_BASIC_NACK_METHOD, &nack);
+    }
   }
   subscription.excess.clear();
 }
@@ -400,6 +400,7 @@ void Consuming::remove(Connection* connection, Subscription& subscription) {
 
 /// Its tags mean nothing any more.
 void Consuming::forget(Subscription& subscription, std::string trouble) {
+  subscription.excess.clear();
   const std::scoped_lock lock(subscription.mutex);
   if (subscription.outstanding.size() > subscription.buffer.size()) subscription.lost_in_hand = true;
   subscription.outstanding.clear();
@@ -415,7 +416,6 @@ void Consuming::forget(Subscription& subscription, std::string trouble) {
 void Consuming::lost(const Trouble&) {
   for (auto& [channel, subscription] : subscriptions_) {
     subscription->consuming = subscription->must_rebuild = false;
-    subscription->excess.clear();
     forget(*subscription, pump_.trouble());
   }
 }
@@ -468,7 +468,6 @@ void Consuming::channel_closed(Channel channel, const Refusal& refusal) {
   auto& subscription = *found->second;
   subscription.must_rebuild = true;
   subscription.retry_at = steady_clock::now() + parts_.pump.config.retry_first;
-  subscription.excess.clear();
   parts_.pump.log.warn("RabbitMQ: queue '{}': the broker has closed the channel ({} {}); opening another",
                        subscription.queue, refusal.code, refusal.text);
   forget(subscription, fmt::format("the broker has closed the channel: {}", refusal.text));

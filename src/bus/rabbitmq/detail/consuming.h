@@ -36,6 +36,7 @@ struct Subscription {
   std::string trouble;                    // why it is not live; "" if nothing is wrong
 
   // The pump's alone.
+  std::uint64_t lives = 0;            // how often a consumer was declared
   bool consuming = false;             // a consumer is declared on the channel
   bool must_rebuild = false;          // the channel or the consumer is gone
   std::vector<std::uint64_t> excess;  // tags that came with the buffer full

@@ -62,7 +62,9 @@ Result<std::vector<Published>> Publishing::publish(std::span<const events::Event
   }
   std::vector<Published> outcomes;
   outcomes.reserve(batch->outcomes.size());
-  for (const auto& outcome : batch->outcomes) outcomes.push_back(outcome.value_or(Published::unconfirmed));
+  for (std::size_t i = 0; i < batch->outcomes.size(); ++i) {
+    outcomes.push_back(batch->outcomes[i].value_or(i < batch->sent ? Published::unconfirmed : Published::unsent));
+  }
   return outcomes;
 }
 

@@ -37,8 +37,8 @@ class PlainClient {
     amqp_exchange_declare(connection_, channel_, text(name), text(type), 0, 1, 0, 0, amqp_empty_table);
     check(amqp_get_rpc_reply(connection_));
   }
-  void declare_queue(std::string_view name, bool exclusive = false) {
-    amqp_queue_declare(connection_, channel_, text(name), 0, exclusive ? 0 : 1, exclusive ? 1 : 0, 0, amqp_empty_table);
+  void declare_queue(std::string_view name, bool exclusive = false, amqp_table_t arguments = {0, nullptr}) {
+    amqp_queue_declare(connection_, channel_, text(name), 0, exclusive ? 0 : 1, exclusive ? 1 : 0, 0, arguments);
     check(amqp_get_rpc_reply(connection_));
   }
   /// How many messages wait in it; nothing: there is no such queue.
