@@ -15,6 +15,7 @@ enum class Published {
   confirmed,    // the broker is answerable for it now
   returned,     // the broker has no queue for it, though somebody here consumes its type: publish it again later
   unconfirmed,  // not known: refused, or no answer in time; publish it again, which may send it twice
+  unsent,       // the broker has not got it: nothing is said about it; publish it again
 };
 
 /// How events leave for a broker. There is none on a bus that is the log itself. One thread.

@@ -12,19 +12,6 @@ namespace {
 
 constexpr std::size_t kWarnedMax = 1'000;  // types that are remembered for having been named
 
-/// What follows, in its run, an entry that the broker did not take before: it would be sent again with each try.
-void leave_out_followers(std::vector<store::OutboxEntry>& batch) {
-  if (std::ranges::all_of(batch, [](const auto& entry) { return entry.returns == 0; })) return;
-  std::unordered_set<WorkflowId> tried;
-  std::erase_if(batch, [&](const store::OutboxEntry& entry) {
-    const auto run = store::run_of(*entry.event);
-    if (!run) return false;
-    if (tried.contains(*run)) return true;
-    if (entry.returns > 0) tried.insert(*run);
-    return false;
-  });
-}
-
 }  // namespace
 
 Relay::Relay(store::Store& store, store::LogReader& log_reader, bus::Publisher& publisher, LeaseKeeper& lease,
@@ -66,7 +53,8 @@ void Relay::run(std::stop_token stop) {
     const auto turn = run_once(stop);
     if (!turn) {
       if (stop.stop_requested()) break;
-      waiter_.wait(delay, stop);
+      // Without the lease others come first, who may fare better.
+      waiter_.wait(lease_.is_held() ? delay : std::max(delay, 2 * kStandbyWait), stop);
       delay = std::min(delay * 2, config_.retry_max);
       continue;
     }
@@ -114,7 +102,6 @@ Result<Relay::Turn> Relay::publish(store::Epoch epoch, std::stop_token stop) {
     TRY_ASSIGN(batch, read());
     if (batch.empty()) return Turn::idle;
   }
-  leave_out_followers(batch);
 
   std::vector<events::EventPtr> events;
   events.reserve(batch.size());
@@ -152,8 +139,9 @@ Relay::Fate Relay::judge(store::Epoch epoch, std::span<const store::OutboxEntry>
   fate.published.reserve(batch.size());
   const auto now = clock_.now();
   // Where the broker takes nothing at all nothing is said about any one entry, and when it is to stop, even less.
-  const bool takes_some =
-      !stopped && std::ranges::any_of(outcomes, [](auto one) { return one != bus::Published::unconfirmed; });
+  const bool takes_some = !stopped && std::ranges::any_of(outcomes, [](auto one) {
+    return one == bus::Published::confirmed || one == bus::Published::returned;
+  });
   std::unordered_set<WorkflowId> held_back;  // runs of which an entry stays, and so do all behind it
   bool all_confirmed = true;
   for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -169,6 +157,7 @@ Relay::Fate Relay::judge(store::Epoch epoch, std::span<const store::OutboxEntry>
       continue;
     }
     if (run) held_back.insert(*run);
+    if (outcomes[i] == bus::Published::unsent) continue;
     const bool is_returned = outcomes[i] == bus::Published::returned;
     ++(is_returned ? fate.returned : fate.unconfirmed)[entry.event->type()];
     if (is_returned || takes_some) fate.parked[parked_until(now, entry.returns)].push_back(entry.sequence);

@@ -33,8 +33,9 @@ class Outbox {
  public:
   virtual ~Outbox() = default;
   /// Entries that may be published at `now`, ascending: at most `count_max` and about `bytes_max` of their bytes, at
-  /// least one. One that is parked until later is passed over, and so are the later ones of its run (`run_of`); other
-  /// runs go on.
+  /// least one. One that came back is passed over until its time, and what stands behind it in its run (`run_of`)
+  /// until it is published; other runs go on. At most a quarter (at least one) of them came back before, so that they
+  /// do not crowd out the others.
   [[nodiscard]] virtual Result<std::vector<OutboxEntry>> unpublished(Timestamp now, std::size_t count_max,
                                                                      std::size_t bytes_max) const = 0;
   /// They are confirmed: they leave the outbox. What is not in it is passed over.

@@ -5,6 +5,10 @@
 namespace wfo::store::postgres {
 namespace {
 
+#define WFO_NOT_BEHIND_A_PARKED_ONE                                                                            \
+  " AND NOT EXISTS (SELECT FROM outbox p WHERE p.parked_until IS NOT NULL AND p.run = w.run AND p.sequence < " \
+  "w.sequence)"
+
 Array array_of(std::span<const Sequence> sequences) {
   Array array(Type::bigint);
   for (const Sequence sequence : sequences) array.add(sequence);
@@ -31,11 +35,12 @@ Result<std::vector<OutboxEntry>> OutboxTable::unpublished(Timestamp now, std::si
       connection_.run_all(
           {{"SELECT sequence, returns, event, event_id, event_time FROM (SELECT o.sequence, o.returns, l.event, "
             "l.event_id, coalesce(l.event_time, l.committed_at) AS event_time, sum(octet_length(l.event)) OVER (ORDER "
-            "BY o.sequence ROWS UNBOUNDED PRECEDING) - octet_length(l.event) AS bytes_before FROM (SELECT w.sequence, "
-            "w.returns FROM outbox w WHERE w.sequence >= $4 AND (w.parked_until IS NULL OR w.parked_until <= $1) AND "
-            "NOT EXISTS (SELECT FROM outbox p WHERE p.parked_until IS NOT NULL AND p.parked_until > $1 AND p.run = "
-            "w.run AND p.sequence < w.sequence) ORDER BY w.sequence LIMIT $2) o JOIN log l ON l.sequence = o.sequence) "
-            "e WHERE bytes_before < $3 ORDER BY sequence",
+            "BY o.sequence ROWS UNBOUNDED PRECEDING) - octet_length(l.event) AS bytes_before FROM (SELECT sequence, "
+            "returns FROM ((SELECT w.sequence, w.returns FROM outbox w WHERE w.sequence >= $4 AND w.parked_until IS "
+            "NULL" WFO_NOT_BEHIND_A_PARKED_ONE " ORDER BY w.sequence LIMIT $2) UNION ALL (SELECT w.sequence, w.returns "
+            "FROM outbox w WHERE w.parked_until IS NOT NULL AND w.parked_until <= $1" WFO_NOT_BEHIND_A_PARKED_ONE
+            " ORDER BY w.sequence LIMIT greatest($2 / 4, 1))) AS either ORDER BY sequence LIMIT $2) o JOIN log l ON "
+            "l.sequence = o.sequence) e WHERE bytes_before < $3 ORDER BY sequence",
             Params().add(now).add(count_max).add(std::max<std::size_t>(bytes_max, 1)).add(floor())},
            {"SELECT coalesce((SELECT min(sequence) FROM outbox WHERE sequence >= $1), (SELECT last + 1 FROM "
             "log_counter))",

@@ -2,14 +2,20 @@
 
 namespace wfo::store::sqlite {
 
+#define WFO_NOT_BEHIND_A_PARKED_ONE                                                                              \
+  " AND NOT EXISTS (SELECT 1 FROM outbox p WHERE p.parked_until IS NOT NULL AND p.run = w.run AND p.sequence < " \
+  "w.sequence)"
+
 Result<std::vector<OutboxEntry>> OutboxTable::unpublished(Timestamp now, std::size_t count_max,
                                                           std::size_t bytes_max) const {
   TRY_ASSIGN(Statement* const select,
              connection_.statement(
-                 "SELECT o.sequence, o.returns, l.committed_at, l.event, l.event_id, l.event_time FROM outbox o "
-                 "JOIN log l ON l.sequence = o.sequence WHERE (o.parked_until IS NULL OR o.parked_until <= ?1) AND "
-                 "NOT EXISTS (SELECT 1 FROM outbox p WHERE p.run = o.run AND p.sequence < o.sequence AND "
-                 "p.parked_until > ?1) ORDER BY o.sequence LIMIT ?2"));
+                 "SELECT o.sequence, o.returns, l.committed_at, l.event, l.event_id, l.event_time FROM (SELECT * FROM "
+                 "(SELECT sequence, returns FROM outbox w WHERE parked_until IS NULL" WFO_NOT_BEHIND_A_PARKED_ONE
+                 " ORDER BY sequence LIMIT ?2) UNION ALL SELECT * FROM (SELECT sequence, returns FROM outbox w WHERE "
+                 "parked_until IS NOT NULL AND parked_until <= ?1" WFO_NOT_BEHIND_A_PARKED_ONE
+                 " ORDER BY sequence LIMIT max(?2 / 4, 1))) o JOIN log l ON l.sequence = o.sequence "
+                 "ORDER BY o.sequence LIMIT ?2"));
   select->bind(now).bind(static_cast<std::int64_t>(count_max));
   std::vector<OutboxEntry> entries;
   std::size_t bytes = 0;
