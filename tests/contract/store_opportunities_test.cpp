@@ -73,6 +73,30 @@ TEST_P(OpportunityContract, ReplacesWhatItHas) {
   EXPECT_EQ(load(1), changed);
 }
 
+TEST_P(OpportunityContract, TakesTheLastOfSeveralUnderOneId) {
+  Opportunity first = opportunity(1);
+  first.owner = "Bob";
+  Opportunity of_other = opportunity(1, kOtherTenant);
+  upsert({first, of_other, opportunity(2), opportunity(1)});
+  EXPECT_EQ(load(1), opportunity(1));
+  EXPECT_EQ(load(1, kOtherTenant), of_other);
+  EXPECT_EQ(load(2), opportunity(2));
+}
+
+TEST_P(OpportunityContract, ShowsATransactionWhatItWroteItself) {
+  upsert({opportunity(1)});
+  const std::vector wanted{id<OpportunityId>(2), id<OpportunityId>(1), id<OpportunityId>(2)};
+  EXPECT_OK(write([&](Transaction& t) -> Result<void> {
+    auto found = value(t.opportunities().load(kTenant, wanted));
+    EXPECT_EQ(found, (std::vector<std::optional<Opportunity>>{std::nullopt, opportunity(1), std::nullopt}));
+    const Opportunity second = opportunity(2);
+    EXPECT_OK(t.opportunities().upsert({&second, 1}));
+    found = value(t.opportunities().load(kTenant, wanted));
+    EXPECT_EQ(found, (std::vector<std::optional<Opportunity>>{second, opportunity(1), second}));
+    return {};
+  }));
+}
+
 TEST_P(OpportunityContract, LoadsInTheOrderAskedFor) {
   upsert({opportunity(1), opportunity(2), opportunity(3, kOtherTenant)});
   const std::vector wanted{id<OpportunityId>(2), id<OpportunityId>(3), id<OpportunityId>(1)};

@@ -93,6 +93,57 @@ TEST_P(TriggerContract, KnowsWhatARunAbsorbedUntilItsFollowUpStarts) {
   EXPECT_EQ(find(4)->follow_up, std::nullopt);
 }
 
+TEST_P(TriggerContract, InsertsManyAtOnceButEachOnce) {
+  insert(trigger(2, TriggerOutcome::started, 5));
+  Trigger of_other = trigger(3);
+  of_other.tenant = kOtherTenant;
+  const std::vector batch{trigger(3), trigger(2, TriggerOutcome::refused), trigger(1),
+                          trigger(3, TriggerOutcome::refused), of_other};
+  EXPECT_EQ(value(write([&](Transaction& t) { return t.triggers().insert(batch); })),
+            (std::vector{true, false, true, false, true}));
+  EXPECT_EQ(find(1), trigger(1));
+  EXPECT_EQ(find(2), trigger(2, TriggerOutcome::started, 5));
+  EXPECT_EQ(find(3), trigger(3)) << "of two in one batch the first";
+  EXPECT_EQ(find(3, kOtherTenant), of_other);
+  EXPECT_TRUE(value(write([](Transaction& t) { return t.triggers().insert(std::span<const Trigger>()); })).empty());
+}
+
+TEST_P(TriggerContract, FindsManyInTheOrderAskedFor) {
+  for (std::uint32_t n = 1; n <= 3; ++n) insert(trigger(n));
+  const std::vector<store::TriggerKey> keys{{kTenant, id<EventId>(3)},
+                                            {kOtherTenant, id<EventId>(1)},
+                                            {kTenant, id<EventId>(1)},
+                                            {kTenant, id<EventId>(9)},
+                                            {kTenant, id<EventId>(3)}};
+  EXPECT_EQ(value(read([&](const Transaction& t) { return t.triggers().find(keys); })),
+            (std::vector<std::optional<Trigger>>{trigger(3), std::nullopt, trigger(1), std::nullopt, trigger(3)}));
+  EXPECT_TRUE(value(read([](const Transaction& t) {
+                return t.triggers().find(std::span<const store::TriggerKey>());
+              })).empty());
+}
+
+TEST_P(TriggerContract, KnowsWhatSeveralRunsAbsorbed) {
+  std::vector<Trigger> batch;
+  for (const std::uint32_t n : {5, 2, 4, 1, 3}) batch.push_back(trigger(n, TriggerOutcome::absorbed, 50 + n % 2));
+  EXPECT_EQ(value(write([&](Transaction& t) { return t.triggers().insert(batch); })), std::vector<bool>(5, true));
+  const std::vector runs{id<WorkflowId>(51), id<WorkflowId>(60), id<WorkflowId>(50)};
+  std::vector<EventId> of_51;
+  std::vector<EventId> of_50;
+  for (const Trigger& one : value(read([&](const Transaction& t) { return t.triggers().absorbed_by(runs); }))) {
+    (one.workflow == runs[0] ? of_51 : of_50).push_back(one.id);
+  }
+  EXPECT_EQ(of_51, (std::vector{id<EventId>(5), id<EventId>(1), id<EventId>(3)})) << "the order of the batch";
+  EXPECT_EQ(of_50, (std::vector{id<EventId>(2), id<EventId>(4)}));
+}
+
+TEST_P(TriggerContract, WritesNothingOfABatchWithTextThatNotEveryStoreCanHold) {
+  Trigger odd = trigger(2);
+  odd.reason = "\xff";
+  const std::vector batch{trigger(1), odd};
+  EXPECT_ERROR(invalid_argument, write([&](Transaction& t) { return t.triggers().insert(batch); }));
+  EXPECT_EQ(find(1), std::nullopt);
+}
+
 TEST_P(TriggerContract, FindsRunsThatEndedAndLeftWhatTheyAbsorbedWithoutFollowUp) {
   insert_run(50, workflow::RunStatus::running);
   insert_run(51, workflow::RunStatus::completed);
@@ -158,6 +209,13 @@ TEST_P(InboxContract, TellsDigestsOfAllSizesApart) {
 
 TEST_P(InboxContract, TakesAKeyThatStandsTwiceOnce) {
   EXPECT_EQ(record("a", {key(1), key(1), key(1, 2)}), (Verdicts{kFresh, kRepeated, kForged}));
+}
+
+TEST_P(InboxContract, TellsEachOfManyInTheirOrder) {
+  record("a", {key(2, 7), key(4)});
+  EXPECT_EQ(record("a", {key(5), key(4), key(3), key(2, 8), key(5), key(2, 7), key(3, 9), key(1)}),
+            (Verdicts{kFresh, kRepeated, kFresh, kForged, kRepeated, kRepeated, kForged, kFresh}));
+  EXPECT_EQ(record("a", {}), Verdicts{});
 }
 
 TEST_P(InboxContract, KeepsConsumersAndTenantsApart) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <unordered_map>
@@ -20,6 +21,8 @@ namespace wfo::store::postgres {
 namespace {
 
 constexpr std::string_view kAppending = "append";  // the lease; `append_entries` checks it
+// A statement of 1 GiB is more than the server takes, and would end the connection.
+constexpr std::size_t kBatchBytesMax = std::size_t{256} << 20;
 
 /// The places of things in an array of distinct ones, from 1, as PostgreSQL counts.
 template <class T>
@@ -112,6 +115,16 @@ Result<LedgerOutcome> outcome_of(char letter) {
   }
 }
 
+/// Errors: `invalid_argument`, so that the batch comes again in smaller ones.
+Result<void> check_size(std::span<const LedgerRecord> records, std::span<const QuarantinedMessage> unreadable) {
+  std::size_t bytes = 0;
+  for (const LedgerRecord& record : records) bytes += record.event->bytes().size();
+  for (const QuarantinedMessage& message : unreadable) bytes += message.bytes.size() + message.reason.size();
+  if (bytes <= kBatchBytesMax) return {};
+  return fail(ErrorCode::invalid_argument, "ledger: a batch of {} messages has {} bytes; allowed: {}",
+              records.size() + unreadable.size(), bytes, kBatchBytesMax);
+}
+
 LedgerEntry read_entry(const Row& row, const TenantId& tenant) {
   LedgerEntry entry;
   entry.tenant = tenant;
@@ -182,6 +195,7 @@ struct PostgresLedger::State {
   Counter& commit_failures;
   Histogram& commit_seconds;
   std::string description;
+  std::atomic<bool> failing{false};
 };
 
 PostgresLedger::PostgresLedger(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -238,14 +252,17 @@ Result<std::vector<LedgerOutcome>> PostgresLedger::append(std::span<const Ledger
                                                           std::string_view consumer, Sequence position,
                                                           std::optional<Epoch> epoch) {
   TRY(check_text("ledger", "consumer", consumer));
+  TRY(check_size(records, unreadable));
   State& state = *state_;
   const auto begun_at = std::chrono::steady_clock::now();
   const auto answer = state.run(append_call(records, unreadable, consumer, position, epoch));
   if (!answer) {
     state.commit_failures.add();
-    state.log.error("ledger: append failed: {}", answer.error().message);
+    // Once, not for each try while the server is away.
+    if (!state.failing.exchange(true)) state.log.error("ledger: append failed: {}", answer.error().message);
     return std::unexpected(answer.error());
   }
+  if (state.failing.exchange(false)) state.log.info("ledger: appending again");
   const Row row = (*answer)[0];
   if (row.is_null(0)) {
     return fail(ErrorCode::conflict, "ledger: the right to append is not held in epoch {} any more", epoch.value_or(0));

@@ -36,6 +36,8 @@ struct PostgresLedgerConfig {
 /// When the connection is lost in the middle of an append nobody knows whether it took effect; the error is
 /// `unavailable`. It is safe to append the same again: entries that are there already are `repeated`. (What was set
 /// aside is set aside once more: the quarantine takes whatever comes.)
+///
+/// A batch of more than 256 MiB is refused with `invalid_argument`: hand it over in smaller ones.
 class PostgresLedger final : public LedgerStore {
  public:
   /// Connects, brings the schema to the newest version and logs what it found: server, database, schema, version. All
