@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "store/checks.h"
 #include "store/postgres/detail/tables.h"
-#include "store/text.h"
 
 namespace wfo::store::postgres {
 namespace {
@@ -19,21 +19,6 @@ std::int64_t status_column(RunStatus status) { return static_cast<std::int64_t>(
 
 const Completed* completed(const Run& run, std::size_t step) {
   return step < run.steps.size() ? std::get_if<Completed>(&run.steps[step].state) : nullptr;
-}
-
-Result<void> check_texts(const Run& run, std::string_view steps) {
-  struct Field {
-    std::string_view name;
-    std::string_view text;
-  };
-  for (const auto& [field, text] :
-       {Field{"externalId", run.external_id}, Field{"definition", run.definition_name},
-        Field{"definition version", run.definition_version}, Field{"correlationId", run.correlation_id},
-        Field{"trigger", run.trigger_type}, Field{"error", run.error}, Field{"failedStep", run.failed_step},
-        Field{"steps", steps}}) {
-    if (!is_text(text)) return check_text("run " + run.id.to_string(), field, text);
-  }
-  return {};
 }
 
 Result<StoredRun> read_row(const Row& row) {

@@ -1,3 +1,4 @@
+#include "store/checks.h"
 #include "store/sqlite/detail/tables.h"
 #include "store/text.h"
 
@@ -23,11 +24,7 @@ Result<std::optional<Lease>> LeasesTable::acquire(std::string_view name, std::st
 
 Result<void> LeasesTable::check(std::string_view name, Epoch epoch) {
   TRY_ASSIGN(const auto lease, find(name));
-  if (lease && lease->epoch == epoch && !lease->holder.empty()) return {};
-  return fail(ErrorCode::conflict, "the lease '{}' is not held in epoch {} any more: {}", name, epoch,
-              !lease                  ? "nobody holds it"
-              : lease->holder.empty() ? "it was given back"
-                                      : fmt::format("{} holds it in epoch {}", lease->holder, lease->epoch));
+  return check_held(name, epoch, lease);
 }
 
 Result<void> LeasesTable::release(std::string_view name, Epoch epoch) {

@@ -1,3 +1,4 @@
+#include "store/checks.h"
 #include "store/sqlite/detail/tables.h"
 #include "store/text.h"
 
@@ -23,19 +24,6 @@ Trigger read_row(const Statement& row) {
   trigger.correlation_id = row.text(10);
   trigger.reason = row.text(11);
   return trigger;
-}
-
-Result<void> check_texts(const Trigger& trigger) {
-  struct Field {
-    std::string_view name;
-    std::string_view text;
-  };
-  for (const auto& [field, text] : {Field{"type", trigger.type}, Field{"externalId", trigger.external_id},
-                                    Field{"definition", trigger.definition_name},
-                                    Field{"correlationId", trigger.correlation_id}, Field{"reason", trigger.reason}}) {
-    if (!is_text(text)) return check_text("trigger " + trigger.id.to_string(), field, text);
-  }
-  return {};
 }
 
 }  // namespace
