@@ -131,17 +131,16 @@ Result<StepWorker::Request> StepWorker::read_request(const events::EventPtr& eve
 Result<void> StepWorker::load(std::vector<Request>& requests, Timestamp now) {
   std::map<TenantId, std::vector<Request*>> by_tenant;
   for (Request& request : requests) by_tenant[request.event->tenant()].push_back(&request);
+  std::vector<store::OpportunityKey> keys;
+  keys.reserve(requests.size());
+  for (const Request& request : requests) keys.push_back({request.event->tenant(), request.opportunity});
   TRY(store_.read([&](const store::Transaction& transaction) -> Result<void> {
+    TRY_ASSIGN(auto loaded, transaction.opportunities().load(keys));
+    for (std::size_t i = 0; i < requests.size(); ++i) requests[i].loaded = std::move(loaded[i]);
     for (const auto& [tenant, of_tenant] : by_tenant) {
-      std::vector<OpportunityId> ids;
-      for (const Request* request : of_tenant) ids.push_back(request->opportunity);
-      TRY_ASSIGN(auto loaded, transaction.opportunities().load(tenant, ids));
       TRY_ASSIGN(auto texts, read_knowledge(transaction, tenant));
       const auto knowledge = knowledge_.take(tenant, std::move(texts), log_);
-      for (std::size_t i = 0; i < of_tenant.size(); ++i) {
-        of_tenant[i]->loaded = std::move(loaded[i]);
-        of_tenant[i]->knowledge = knowledge;
-      }
+      for (Request* request : of_tenant) request->knowledge = knowledge;
     }
     return {};
   }));

@@ -65,7 +65,7 @@ Result<void> StoreSink::commit_all(bus::Consumer& consumer, Deliveries batch, De
   }
   TRY(store_.transact([&](store::Transaction& transaction) -> Result<void> {
     if (apply) TRY(apply(transaction));
-    for (const auto& letter : unreadable) TRY(transaction.dead_letters().insert(letter));
+    if (!unreadable.empty()) TRY(transaction.dead_letters().insert(unreadable));
     return consumer.settle(transaction, batch);
   }));
   if (apply) handler_.committed();
@@ -105,7 +105,7 @@ Result<void> StoreSink::commit_fresh(bus::Consumer& consumer, Deliveries batch, 
         return fail(ErrorCode::conflict, "some messages were handled before");
       }
       if (apply) TRY(apply(transaction));
-      for (const auto& letter : unreadable) TRY(transaction.dead_letters().insert(letter));
+      if (!unreadable.empty()) TRY(transaction.dead_letters().insert(unreadable));
       return consumer.settle(transaction, batch);
     });
     if (mistaken) continue;

@@ -74,9 +74,11 @@ Result<void> DrainSink::commit(bus::Consumer& consumer, std::span<const bus::Del
         is_known[places[i]] = verdicts[i] == store::InboxVerdict::repeated;
       }
     }
+    std::vector<store::DeadLetter> fresh;
     for (std::size_t i = 0; i < letters.size(); ++i) {
-      if (!is_known[i]) TRY(transaction.dead_letters().insert(letters[i]));
+      if (!is_known[i]) fresh.push_back(letters[i]);
     }
+    if (!fresh.empty()) TRY(transaction.dead_letters().insert(fresh));
     return consumer.settle(transaction, batch);
   });
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,8 +42,10 @@ class DeadLetterStore {
  public:
   virtual ~DeadLetterStore() = default;
   /// Takes whatever came: what is no text (`store/text.h`) in `queue`, `type`, `headers`, `reason` and `note` is
-  /// replaced by U+FFFD, `bytes` stay as they are. Errors: `conflict` the id is taken.
-  [[nodiscard]] virtual Result<void> insert(const DeadLetter& letter) = 0;
+  /// replaced by U+FFFD, `bytes` stay as they are. Errors: `conflict` an id is taken, or stands twice: names it; the
+  /// transaction must then be given up, as others may be written.
+  [[nodiscard]] virtual Result<void> insert(std::span<const DeadLetter> letters) = 0;
+  [[nodiscard]] Result<void> insert(const DeadLetter& letter) { return insert(std::span(&letter, 1)); }
   [[nodiscard]] virtual Result<std::optional<DeadLetter>> find(const DeadLetterId& id) const = 0;
   /// The newest first.
   [[nodiscard]] virtual Result<std::vector<DeadLetter>> list(const DeadLetterQuery& query) const = 0;

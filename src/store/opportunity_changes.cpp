@@ -17,22 +17,21 @@ Result<bool> change_opportunity(OpportunityStore& opportunities, const TenantId&
 
 Result<std::vector<bool>> change_opportunities(OpportunityStore& opportunities,
                                                std::span<const OpportunityChange> changes) {
-  std::map<TenantId, std::map<OpportunityId, Opportunity>> known;  // in the order of keys, as locks should be taken
-  for (const OpportunityChange& change : changes) known[change.tenant].try_emplace(change.id);
-  for (auto& [tenant, of_tenant] : known) {
-    std::vector<OpportunityId> ids;
-    ids.reserve(of_tenant.size());
-    for (const auto& [id, opportunity] : of_tenant) ids.push_back(id);
-    TRY_ASSIGN(auto loaded, opportunities.load(tenant, ids));
-    std::size_t i = 0;
-    for (auto& [id, opportunity] : of_tenant) {
-      if (auto& one = loaded[i++]) opportunity = *std::move(one);
-    }
+  std::map<OpportunityKey, Opportunity> known;
+  for (const OpportunityChange& change : changes) known.try_emplace({change.tenant, change.id});
+  std::vector<OpportunityKey> keys;
+  keys.reserve(known.size());
+  for (const auto& [key, opportunity] : known) keys.push_back(key);
+  TRY_ASSIGN(auto loaded, opportunities.load(keys));
+  std::size_t i = 0;
+  for (auto& [key, opportunity] : known) {
+    if (auto& one = loaded[i++]) opportunity = *std::move(one);
   }
   std::vector<bool> written;
-  std::set<std::pair<TenantId, OpportunityId>> changed;
+  std::set<OpportunityKey> changed;
   for (const OpportunityChange& change : changes) {
-    Opportunity& opportunity = known[change.tenant][change.id];
+    const OpportunityKey key{change.tenant, change.id};
+    Opportunity& opportunity = known.at(key);
     const bool is_later = !opportunity.changed_at || change.changed_at >= *opportunity.changed_at;
     written.push_back(is_later);
     if (!is_later) continue;
@@ -41,11 +40,11 @@ Result<std::vector<bool>> change_opportunities(OpportunityStore& opportunities,
     TRY(apply_changes(change.changes, opportunity));
     if (!change.external_id.empty()) opportunity.external_id = change.external_id;
     opportunity.changed_at = change.changed_at;
-    changed.emplace(change.tenant, change.id);
+    changed.insert(key);
   }
   std::vector<Opportunity> batch;
   batch.reserve(changed.size());
-  for (const auto& [tenant, id] : changed) batch.push_back(std::move(known[tenant][id]));
+  for (const OpportunityKey& key : changed) batch.push_back(std::move(known.at(key)));
   if (!batch.empty()) TRY(opportunities.upsert(batch));
   return written;
 }

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "base/uuid.h"
+#include "store/opportunity_key.h"
 
 namespace wfo::store {
 
@@ -48,9 +49,18 @@ struct Opportunity {
 class OpportunityStore {
  public:
   virtual ~OpportunityStore() = default;
-  /// One place per id, in order.
+  /// One place per key, in order; nothing where it is not known. In a transaction nobody else writes these until its
+  /// end, known or not.
   [[nodiscard]] virtual Result<std::vector<std::optional<Opportunity>>> load(
-      const TenantId& tenant, std::span<const OpportunityId> ids) const = 0;
+      std::span<const OpportunityKey> keys) const = 0;
+  /// The same for one tenant.
+  [[nodiscard]] Result<std::vector<std::optional<Opportunity>>> load(const TenantId& tenant,
+                                                                     std::span<const OpportunityId> ids) const {
+    std::vector<OpportunityKey> keys;
+    keys.reserve(ids.size());
+    for (const OpportunityId& id : ids) keys.push_back({tenant, id});
+    return load(keys);
+  }
   /// Inserts or replaces. Errors: `invalid_argument` names a field that `check_opportunity` refuses; then nothing is
   /// written.
   [[nodiscard]] virtual Result<void> upsert(std::span<const Opportunity> batch) = 0;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "store/opportunity_key.h"
 #include "workflow/run.h"
 
 namespace wfo::store {
@@ -35,12 +36,6 @@ struct NewRun {
 struct RunUpdate {
   const StoredRun* before = nullptr;  // as it was loaded
   const workflow::Run* after = nullptr;
-};
-
-struct OpportunityKey {
-  TenantId tenant;
-  OpportunityId opportunity;
-  friend auto operator<=>(const OpportunityKey&, const OpportunityKey&) = default;
 };
 
 /// How many active runs are pinned to a version of a definition.
@@ -77,7 +72,8 @@ class RunStore {
   [[nodiscard]] virtual Result<std::optional<Timestamp>> next_wake_up() const = 0;
   /// Active runs without a wake-up: there must be none (invariant 8).
   [[nodiscard]] virtual Result<std::vector<WorkflowId>> without_wake_up(std::size_t count_max) const = 0;
-  /// How many runs are active, over all tenants. Cheap. A read may be told of commits newer than its snapshot.
+  /// How many runs are active, over all tenants. A read may be told of commits newer than its snapshot. SQLite knows
+  /// the number; PostgreSQL counts along an index of active runs, which takes the longer the more there are.
   [[nodiscard]] virtual Result<std::int64_t> count_active() const = 0;
   /// The definitions that active runs are pinned to, by name and version. Looks at all active runs: for the self-check.
   [[nodiscard]] virtual Result<std::vector<ActiveDefinition>> active_definitions() const = 0;

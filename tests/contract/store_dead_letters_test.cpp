@@ -60,6 +60,28 @@ TEST_P(DeadLetterContract, FindsALetterAsItWasInserted) {
   EXPECT_ERROR(conflict, try_insert(letter(1)));
 }
 
+TEST_P(DeadLetterContract, InsertsManyAtOnceOrNone) {
+  const auto insert_all = [&](const std::vector<DeadLetter>& letters) {
+    return write([&](Transaction& t) { return t.dead_letters().insert(letters); });
+  };
+  DeadLetter replayed = letter(2, kOtherTenant);
+  replayed.status = DeadLetterStatus::replayed;
+  replayed.replayed_as = id<EventId>(7);
+  replayed.note = "by ann";
+  replayed.type = "odd \xff";
+  EXPECT_OK(insert_all({letter(3), replayed, letter(1)}));
+  replayed.type = "odd \uFFFD";
+  EXPECT_EQ(find(1), letter(1));
+  EXPECT_EQ(find(2), replayed);
+  EXPECT_EQ(find(3), letter(3));
+  const auto taken = insert_all({letter(4), letter(3), letter(5)});
+  EXPECT_ERROR(conflict, taken);
+  EXPECT_NE(taken.error().message.find(letter(3).id.to_string()), std::string::npos) << taken.error().message;
+  EXPECT_ERROR(conflict, insert_all({letter(4), letter(4)}));
+  EXPECT_EQ(find(4), std::nullopt);
+  EXPECT_OK(insert_all({}));
+}
+
 TEST_P(DeadLetterContract, KeepsAMebibyteOfAnything) {
   DeadLetter big = letter(1);
   big.bytes.clear();

@@ -1,3 +1,5 @@
+#include <unordered_set>
+
 #include "store/postgres/detail/tables.h"
 #include "store/text.h"
 
@@ -35,18 +37,42 @@ const char* list_sql(bool of_tenant, bool with_status) {
 
 }  // namespace
 
-Result<void> DeadLettersTable::insert(const DeadLetter& letter) {
+Result<void> DeadLettersTable::insert(std::span<const DeadLetter> letters) {
+  if (letters.empty()) return {};
+  Array ids(Type::uuid), tenants(Type::uuid), queues(Type::text), types(Type::text), headers(Type::text),
+      bytes(Type::bytea), reasons(Type::text), attempts(Type::bigint), created_ats(Type::bigint),
+      statuses(Type::bigint), replayed_ases(Type::uuid), notes(Type::text);
+  for (const DeadLetter& letter : letters) {
+    ids.add(letter.id);
+    tenants.add(letter.tenant);
+    queues.add_text(as_text(letter.queue));
+    types.add_text(as_text(letter.type));
+    headers.add_text(as_text(letter.headers));
+    bytes.add_bytes(letter.bytes);
+    reasons.add_text(as_text(letter.reason));
+    attempts.add(letter.attempts);
+    created_ats.add(letter.created_at);
+    statuses.add(static_cast<std::int64_t>(letter.status));
+    replayed_ases.add(letter.replayed_as);
+    notes.add_text(as_text(letter.note));
+  }
   Params params;
-  params.add(letter.id).add(letter.tenant).add_text(as_text(letter.queue)).add_text(as_text(letter.type));
-  params.add_text(as_text(letter.headers)).add_bytes(letter.bytes).add_text(as_text(letter.reason));
-  params.add(letter.attempts).add(letter.created_at).add(static_cast<std::int64_t>(letter.status));
-  params.add(letter.replayed_as).add_text(as_text(letter.note));
+  params.add(ids).add(tenants).add(queues).add(types).add(headers).add(bytes).add(reasons).add(attempts);
+  params.add(created_ats).add(statuses).add(replayed_ases).add(notes);
   TRY_ASSIGN(const Rows rows,
              connection_.run("INSERT INTO dead_letters (" WFO_LETTER_COLUMNS
-                             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+                             ") SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], "
+                             "$6::bytea[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::uuid[], "
+                             "$12::text[]) ON CONFLICT DO NOTHING RETURNING id",
                              params));
-  if (rows.changed() == 1) return {};
-  return fail(ErrorCode::conflict, "dead letter {} exists", letter.id.to_string());
+  std::unordered_set<DeadLetterId> written;
+  for (const Row row : rows) written.insert(row.id<DeadLetterId>(0));
+  for (const DeadLetter& letter : letters) {
+    if (written.erase(letter.id) == 0) {
+      return fail(ErrorCode::conflict, "dead letter {} exists", letter.id.to_string());
+    }
+  }
+  return {};
 }
 
 Result<std::optional<DeadLetter>> DeadLettersTable::find(const DeadLetterId& id) const {

@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <unordered_map>
+#include <map>
 
 #include "store/opportunity_codec.h"
 #include "store/postgres/detail/tables.h"
@@ -8,42 +8,47 @@
 namespace wfo::store::postgres {
 namespace {
 
-Result<Opportunity> read_row(const Row& row, const TenantId& tenant) {
+Result<Opportunity> read_row(const Row& row) {
   Opportunity opportunity;
-  opportunity.tenant = tenant;
-  opportunity.id = row.id<OpportunityId>(0);
-  opportunity.state = static_cast<StageState>(row.integer(1));
-  TRY(decode_opportunity(row.text_view(2), opportunity));
+  opportunity.tenant = row.id<TenantId>(0);
+  opportunity.id = row.id<OpportunityId>(1);
+  opportunity.state = static_cast<StageState>(row.integer(2));
+  TRY(decode_opportunity(row.text_view(3), opportunity));
   return opportunity;
 }
 
-// Lateral and not pulled up, so that it is no join that could begin with the table. `$2` is sorted, and so is the order
-// in which rows are locked.
-#define WFO_LOAD(or_lock)                                                                                       \
-  "SELECT o.id, o.state, o.fields FROM unnest($2::uuid[]) AS k (id) CROSS JOIN LATERAL (SELECT o.id, o.state, " \
-  "o.fields "                                                                                                   \
-  "FROM opportunities o WHERE o.tenant = $1 AND o.id = k.id " or_lock ") AS o"
+// Lateral and not pulled up, so that it is no join that could begin with the table. The keys are sorted, and so is the
+// order in which rows are locked.
+#define WFO_KEYS "unnest($1::uuid[], $2::uuid[]) AS k (tenant, id)"
+#define WFO_LOAD(or_lock)                                                                                         \
+  "SELECT o.tenant, o.id, o.state, o.fields FROM " WFO_KEYS                                                       \
+  " CROSS JOIN LATERAL (SELECT o.tenant, o.id, o.state, o.fields FROM opportunities o WHERE o.tenant = k.tenant " \
+  "AND o.id = k.id " or_lock ") AS o"
 constexpr const char* kLoad = WFO_LOAD("LIMIT 1");
 constexpr const char* kLoadLocked = WFO_LOAD("FOR NO KEY UPDATE");
 // A row that is not there cannot be locked, so its place is: one of 64, so that no batch takes more locks than a server
 // has. Whoever else is about to insert the row holds the same one.
 constexpr const char* kLockPlaces =
     "SELECT pg_advisory_xact_lock(('opportunities'::regclass::oid::bigint << 8) | place) FROM "
-    "(SELECT DISTINCT uuid_hash(k.id) & 63 AS place FROM unnest($2::uuid[]) AS k (id) WHERE "
-    "(SELECT o.state FROM opportunities o WHERE o.tenant = $1 AND o.id = k.id) IS NULL ORDER BY place) AS places";
+    "(SELECT DISTINCT uuid_hash(k.id) & 63 AS place FROM " WFO_KEYS
+    " WHERE (SELECT o.state FROM opportunities o WHERE o.tenant = k.tenant AND o.id = k.id) IS NULL ORDER BY place) AS "
+    "places";
 
 }  // namespace
 
-Result<std::vector<std::optional<Opportunity>>> OpportunitiesTable::load(const TenantId& tenant,
-                                                                         std::span<const OpportunityId> ids) const {
-  std::vector<std::optional<Opportunity>> found(ids.size());
-  if (ids.empty()) return found;
-  std::vector<OpportunityId> sorted(ids.begin(), ids.end());
+Result<std::vector<std::optional<Opportunity>>> OpportunitiesTable::load(std::span<const OpportunityKey> keys) const {
+  std::vector<std::optional<Opportunity>> found(keys.size());
+  if (keys.empty()) return found;
+  std::vector<OpportunityKey> sorted(keys.begin(), keys.end());
   std::ranges::sort(sorted);
   sorted.erase(std::ranges::unique(sorted).begin(), sorted.end());
-  Array wanted(Type::uuid);
-  for (const OpportunityId& id : sorted) wanted.add(id);
-  const Params params = Params().add(tenant).add(wanted);
+  Array tenants(Type::uuid);
+  Array ids(Type::uuid);
+  for (const auto& [tenant, id] : sorted) {
+    tenants.add(tenant);
+    ids.add(id);
+  }
+  const Params params = Params().add(tenants).add(ids);
   // What a transaction loads it may be about to write anew, and must not lose what others write meanwhile.
   const bool locked = mode_ == Connection::Mode::write;
   TRY_ASSIGN(Rows rows, connection_.run(locked ? kLoadLocked : kLoad, params));
@@ -51,13 +56,13 @@ Result<std::vector<std::optional<Opportunity>>> OpportunitiesTable::load(const T
     TRY(connection_.run(kLockPlaces, params));
     TRY_ASSIGN(rows, connection_.run(kLoadLocked, params));
   }
-  std::unordered_map<OpportunityId, Opportunity> loaded;
+  std::map<OpportunityKey, Opportunity> loaded;
   for (const Row row : rows) {
-    TRY_ASSIGN(auto opportunity, read_row(row, tenant));
-    loaded.emplace(opportunity.id, std::move(opportunity));
+    TRY_ASSIGN(auto opportunity, read_row(row));
+    loaded.emplace_hint(loaded.end(), OpportunityKey{opportunity.tenant, opportunity.id}, std::move(opportunity));
   }
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (const auto known = loaded.find(ids[i]); known != loaded.end()) found[i] = known->second;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (const auto known = loaded.find(keys[i]); known != loaded.end()) found[i] = known->second;
   }
   return found;
 }
@@ -91,13 +96,14 @@ Result<void> OpportunitiesTable::upsert(std::span<const Opportunity> batch) {
 }
 
 Result<std::vector<Opportunity>> OpportunitiesTable::closed(const TenantId& tenant) const {
-  TRY_ASSIGN(const Rows rows, connection_.run("SELECT id, state, fields FROM opportunities WHERE tenant = $1 AND "
-                                              "state <> 0 ORDER BY id",
-                                              Params().add(tenant)));
+  TRY_ASSIGN(const Rows rows,
+             connection_.run("SELECT tenant, id, state, fields FROM opportunities WHERE tenant = $1 AND "
+                             "state <> 0 ORDER BY id",
+                             Params().add(tenant)));
   std::vector<Opportunity> found;
   found.reserve(rows.size());
   for (const Row row : rows) {
-    TRY_ASSIGN(auto opportunity, read_row(row, tenant));
+    TRY_ASSIGN(auto opportunity, read_row(row));
     found.push_back(std::move(opportunity));
   }
   return found;

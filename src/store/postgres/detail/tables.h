@@ -135,7 +135,7 @@ class InboxTable final : public Inbox {
 class DeadLettersTable final : public DeadLetterStore {
  public:
   explicit DeadLettersTable(Connection& connection) : connection_(connection) {}
-  Result<void> insert(const DeadLetter& letter) override;
+  Result<void> insert(std::span<const DeadLetter> letters) override;
   Result<std::optional<DeadLetter>> find(const DeadLetterId& id) const override;
   Result<std::vector<DeadLetter>> list(const DeadLetterQuery& query) const override;
   Result<void> settle(const DeadLetterId& id, DeadLetterStatus status, const std::optional<EventId>& replayed_as,
@@ -150,8 +150,7 @@ class DeadLettersTable final : public DeadLetterStore {
 class OpportunitiesTable final : public OpportunityStore {
  public:
   OpportunitiesTable(Connection& connection, Connection::Mode mode) : connection_(connection), mode_(mode) {}
-  Result<std::vector<std::optional<Opportunity>>> load(const TenantId& tenant,
-                                                       std::span<const OpportunityId> ids) const override;
+  Result<std::vector<std::optional<Opportunity>>> load(std::span<const OpportunityKey> keys) const override;
   Result<void> upsert(std::span<const Opportunity> batch) override;
   Result<std::vector<Opportunity>> closed(const TenantId& tenant) const override;
   Result<std::optional<std::string>> document(const TenantId& tenant, std::string_view name) const override;

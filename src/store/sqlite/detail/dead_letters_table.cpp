@@ -26,22 +26,24 @@ DeadLetter read_row(const Statement& row) {
 
 }  // namespace
 
-Result<void> DeadLettersTable::insert(const DeadLetter& letter) {
+Result<void> DeadLettersTable::insert(std::span<const DeadLetter> letters) {
   TRY_ASSIGN(Statement* const insert, connection_.statement("INSERT INTO dead_letters (" WFO_LETTER_COLUMNS
                                                             ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
-  const std::string queue = as_text(letter.queue);
-  const std::string type = as_text(letter.type);
-  const std::string headers = as_text(letter.headers);
-  const std::string reason = as_text(letter.reason);
-  const std::string note = as_text(letter.note);
-  insert->bind(letter.id).bind(letter.tenant).bind_text(queue).bind_text(type).bind_text(headers);
-  insert->bind_blob(letter.bytes).bind_text(reason).bind(std::int64_t{letter.attempts}).bind(letter.created_at);
-  insert->bind(static_cast<std::int64_t>(letter.status)).bind(letter.replayed_as).bind_text(note);
-  auto done = insert->run();
-  if (!done && done.error().code == ErrorCode::conflict) {
-    return fail(ErrorCode::conflict, "dead letter {} exists", letter.id.to_string());
+  for (const DeadLetter& letter : letters) {
+    const std::string queue = as_text(letter.queue);
+    const std::string type = as_text(letter.type);
+    const std::string headers = as_text(letter.headers);
+    const std::string reason = as_text(letter.reason);
+    const std::string note = as_text(letter.note);
+    insert->bind(letter.id).bind(letter.tenant).bind_text(queue).bind_text(type).bind_text(headers);
+    insert->bind_blob(letter.bytes).bind_text(reason).bind(std::int64_t{letter.attempts}).bind(letter.created_at);
+    insert->bind(static_cast<std::int64_t>(letter.status)).bind(letter.replayed_as).bind_text(note);
+    if (auto done = insert->run(); !done) {
+      if (done.error().code != ErrorCode::conflict) return done;
+      return fail(ErrorCode::conflict, "dead letter {} exists", letter.id.to_string());
+    }
   }
-  return done;
+  return {};
 }
 
 Result<std::optional<DeadLetter>> DeadLettersTable::find(const DeadLetterId& id) const {

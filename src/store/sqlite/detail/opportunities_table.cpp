@@ -16,13 +16,12 @@ Result<Opportunity> read_row(const Statement& row, const TenantId& tenant) {
 
 }  // namespace
 
-Result<std::vector<std::optional<Opportunity>>> OpportunitiesTable::load(const TenantId& tenant,
-                                                                         std::span<const OpportunityId> ids) const {
+Result<std::vector<std::optional<Opportunity>>> OpportunitiesTable::load(std::span<const OpportunityKey> keys) const {
   TRY_ASSIGN(Statement* const select,
              connection_.statement("SELECT id, state, fields FROM opportunities WHERE tenant = ? AND id = ?"));
   std::vector<std::optional<Opportunity>> found;
-  found.reserve(ids.size());
-  for (const OpportunityId& id : ids) {
+  found.reserve(keys.size());
+  for (const auto& [tenant, id] : keys) {
     TRY_ASSIGN(const bool row, select->bind(tenant).bind(id).step());
     if (!row) {
       found.emplace_back();
