@@ -60,7 +60,7 @@ Oid array_of(Type element) {
 
 namespace {
 
-constexpr milliseconds kAnswerMargin{5'000};  // beyond the server's own timeouts, until we give it up
+constexpr milliseconds kStatementTimeoutMax{3'600'000};  // what no limit counts as
 
 std::string_view without_line_ends(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
@@ -312,7 +312,7 @@ Result<Connection> Connection::open(const ConnectionOptions& options) {
   connection.server_.version_number = PQserverVersion(handle);
   connection.server_.database = PQdb(handle);
   connection.schema_ = options.schema;
-  connection.answer_timeout_ = options.statement_timeout + options.lock_timeout + kAnswerMargin;
+  connection.answer_timeout_ = options.statement_timeout + options.lock_timeout + options.answer_margin;
   TRY(connection.set_up(options));
   return connection;
 }
@@ -327,31 +327,47 @@ Result<void> Connection::set_up(const ConnectionOptions& options) {
                 server_.address, server_.database, encoding);
   }
   if (PQsetnonblocking(handle, 1) != 0 || PQenterPipelineMode(handle) != 1) return lost("connecting");
-  const std::int64_t keepalive_s = std::max<std::int64_t>(1, options.tcp_timeout.count() / 4'000);
-  Params params;
-  const auto setting = [&](const std::string& value) { params.add_text(value); };
-  setting(quoted(options.schema));
-  setting(std::to_string(options.statement_timeout.count()));
-  setting(std::to_string(options.lock_timeout.count()));
-  setting(std::to_string(options.idle_in_transaction_timeout.count()));
-  setting(std::to_string(keepalive_s));
-  setting(std::to_string(options.tcp_timeout.count()));
-  // The server gives up on us, and frees our locks, as we give up on it. A commit is durable when it returns, whatever
-  // the default of the database is; how many standbys it waits for is the operator's choice.
-  auto rows =
-      run("SELECT set_config('search_path', $1, false), set_config('statement_timeout', $2, false), "
-          "set_config('lock_timeout', $3, false), set_config('idle_in_transaction_session_timeout', $4, false), "
-          "set_config('tcp_keepalives_idle', $5, false), set_config('tcp_keepalives_interval', $5, false), "
-          "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', $6, false), "
-          "CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) "
-          "END, set_config('default_transaction_isolation', 'read committed', false), "
-          "set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false), "
-          "set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), "
-          "set_config('enable_mergejoin', 'off', false), set_config('enable_bitmapscan', 'off', false), "
-          "set_config('enable_material', 'off', false), current_setting('fsync') = 'on'",
-          params);
-  if (!rows) return std::unexpected(with_context(std::move(rows).error(), "setting the session up"));
-  server_.fsync = (*rows)[0].boolean(17);
+  // The server gives up on us, and frees our locks, as we give up on it.
+  const std::string keepalive_s = std::to_string(std::max<std::int64_t>(1, options.tcp_timeout.count() / 4'000));
+  const std::pair<std::string_view, std::string> settings[] = {
+      {"statement_timeout", std::to_string(options.statement_timeout.count())},
+      {"lock_timeout", std::to_string(options.lock_timeout.count())},
+      {"idle_in_transaction_session_timeout", std::to_string(options.idle_in_transaction_timeout.count())},
+      {"tcp_keepalives_idle", keepalive_s},
+      {"tcp_keepalives_interval", keepalive_s},
+      {"tcp_keepalives_count", "3"},
+      {"tcp_user_timeout", std::to_string(options.tcp_timeout.count())},
+      {"plan_cache_mode", "force_generic_plan"},
+      {"jit", "off"},
+      {"enable_seqscan", "off"},
+      {"enable_hashjoin", "off"},
+      {"enable_mergejoin", "off"},
+      {"enable_bitmapscan", "off"},
+      {"enable_material", "off"}};
+  Array names(Type::text);
+  Array values(Type::text);
+  for (const auto& [name, value] : settings) {
+    names.add_text(name);
+    values.add_text(value);
+  }
+  // A commit is durable when it returns, whatever the default of the database is; how many standbys it waits for is the
+  // operator's choice.
+  auto results = run_all(
+      {{"SELECT set_config('search_path', $1, false), set_config('default_transaction_isolation', 'read "
+        "committed', false), CASE WHEN current_setting('synchronous_commit') = 'off' THEN "
+        "set_config('synchronous_commit', 'on', false) END",
+        Params().add_text(quoted(options.schema))},
+       {"SELECT count(set_config(s.name, s.value, false)) FROM unnest($1::text[], $2::text[]) AS s (name, value) "
+        "WHERE s.name NOT IN (SELECT name FROM pg_settings WHERE source = 'client')",
+        Params().add(names).add(values)},
+       {"SELECT (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'), (SELECT "
+        "setting::bigint FROM pg_settings WHERE name = 'lock_timeout'), current_setting('fsync') = 'on'"}});
+  if (!results) return std::unexpected(with_context(std::move(results).error(), "setting the session up"));
+  const Row set = results->back()[0];
+  const milliseconds statement_timeout(set.integer(0));
+  answer_timeout_ = (statement_timeout.count() > 0 ? statement_timeout : kStatementTimeoutMax) +
+                    milliseconds(set.integer(1)) + options.answer_margin;
+  server_.fsync = set.boolean(2);
   return {};
 }
 

@@ -194,13 +194,14 @@ class Rows {
 [[nodiscard]] ErrorCode error_code(std::string_view sqlstate);
 
 struct ConnectionOptions {
-  std::string url;     // libpq's: a URI or `key=value …`; its options win over the ones below
+  std::string url;     // libpq's: a URI or `key=value …`; what it sets, also in `options`, wins over what is below
   std::string schema;  // where all tables are
   std::chrono::seconds connect_timeout{5};
   milliseconds statement_timeout{30'000};
   milliseconds lock_timeout{10'000};
   milliseconds idle_in_transaction_timeout{5'000};
-  milliseconds tcp_timeout{10'000};  // until a peer that does not answer on the network is given up, on either side
+  milliseconds tcp_timeout{10'000};   // until a peer that does not answer on the network is given up, on either side
+  milliseconds answer_margin{5'000};  // an answer is waited for so much longer than the server's own timeouts
   std::string application = "wfo";
 };
 
@@ -223,8 +224,11 @@ class Connection {
  public:
   enum class Mode { write, snapshot };  // READ COMMITTED; REPEATABLE READ READ ONLY
 
-  /// Connects and sets the session up. Errors: `invalid_argument` the connection string, or the database's encoding;
-  /// else `unavailable`. No message ever holds the password.
+  /// Connects and sets the session up: timeouts and planning as the options and the comment above say, but where the
+  /// connection string (or PGOPTIONS) sets the same, that stands. What does not yield: the schema, READ COMMITTED, and
+  /// that a commit is durable when it returns. A statement timeout of 0 there counts as an hour. Errors:
+  /// `invalid_argument` the connection string, or the database's encoding; else `unavailable`. No message ever holds
+  /// the password.
   [[nodiscard]] static Result<Connection> open(const ConnectionOptions& options);
 
   /// Begins a transaction with the next statement, in the same round trip. Without one, statements stand alone.
