@@ -8,18 +8,10 @@
 namespace wfo::delivery {
 
 Result<std::optional<store::Lease>> StoreLease::acquire(std::string_view holder, milliseconds length) {
-  std::optional<store::Lease> lease;
-  TRY(store_.transact([&](store::Transaction& transaction) -> Result<void> {
-    TRY_ASSIGN(lease, transaction.leases().acquire(name_, holder, length));
-    return {};
-  }));
-  return lease;
+  return store_.acquire_lease(name_, holder, length);
 }
 
-Result<void> StoreLease::release(store::Epoch epoch) {
-  return store_.transact(
-      [&](store::Transaction& transaction) -> Result<void> { return transaction.leases().release(name_, epoch); });
-}
+Result<void> StoreLease::release(store::Epoch epoch) { return store_.release_lease(name_, epoch); }
 
 Result<std::optional<store::Lease>> LedgerLease::acquire(std::string_view holder, milliseconds length) {
   return ledger_.acquire(holder, length);

@@ -50,6 +50,13 @@ class Store {
   /// `corruption` stop.
   [[nodiscard]] virtual Result<void> transact(FunctionRef<Result<void>(Transaction&)> body) = 0;
 
+  /// `LeaseStore::acquire` and `release`, each in a transaction of its own. For the work of holders: across a network
+  /// it is one round trip, so that nobody who stands still keeps the lease's row locked, on a connection that no other
+  /// calls can use up.
+  [[nodiscard]] virtual Result<std::optional<Lease>> acquire_lease(std::string_view name, std::string_view holder,
+                                                                   milliseconds length);
+  [[nodiscard]] virtual Result<void> release_lease(std::string_view name, Epoch epoch);
+
   /// Whether new work may be taken; asked before it is, since work that was taken must be finished. Cheap.
   /// Errors: `unavailable` the disk is nearly full: names the free space and the bound; or the database is away.
   [[nodiscard]] virtual Result<void> admission() = 0;

@@ -37,6 +37,21 @@ TEST_P(LeaseContract, GivesALeaseThatNobodyHolds) {
   EXPECT_OK(check(1));
 }
 
+TEST_P(LeaseContract, TakesProlongsAndGivesBackALeaseByItself) {
+  const auto acquire_alone = [&](std::string_view holder) {
+    return value(store().acquire_lease("relay", holder, seconds(3)));
+  };
+  const Lease expected{"relay", "a", 1, kStart + seconds(3)};
+  EXPECT_EQ(acquire_alone("a"), expected);
+  EXPECT_EQ(find(), expected);
+  EXPECT_EQ(acquire_alone("b"), std::nullopt);
+  EXPECT_EQ(acquire_alone("a")->epoch, 1);
+  EXPECT_OK(store().release_lease("relay", 1));
+  EXPECT_ERROR(conflict, check(1));
+  EXPECT_EQ(acquire_alone("b")->epoch, 2);
+  EXPECT_ERROR(invalid_argument, store().acquire_lease("relay", "\xff", seconds(3)));
+}
+
 TEST_P(LeaseContract, RefusesAnotherHolderUntilTheLeaseHasExpired) {
   EXPECT_TRUE(acquire("a"));
   clock_.advance(milliseconds(2'999));

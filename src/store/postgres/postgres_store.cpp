@@ -11,6 +11,7 @@
 #include "store/postgres/detail/check.h"
 #include "store/postgres/detail/migrate.h"
 #include "store/postgres/detail/pool.h"
+#include "store/postgres/detail/rights.h"
 #include "store/postgres/detail/tables.h"
 
 namespace wfo::store::postgres {
@@ -23,6 +24,13 @@ constexpr std::chrono::seconds kTriesTimeMax{15};  // and no new one after that
 constexpr milliseconds kPauseMax{8};               // between two, times the number of tries
 constexpr milliseconds kPollMin{20};               // of the log, for what others commit
 constexpr milliseconds kPollMax{100};              // while nothing comes
+constexpr milliseconds kSpareTimeout{3'000};       // of a statement on the spare connection: as long as leases last
+constexpr milliseconds kSpareMargin{1'000};        // and so much longer we wait for the answer
+
+constexpr std::string_view kTables[] = {"dead_letters", "definitions", "documents",   "inbox",         "leases",
+                                        "log",          "log_counter", "log_trimmed", "opportunities", "outbox",
+                                        "positions",    "results",     "runs",        "triggers"};
+constexpr std::string_view kRights[] = {"SELECT", "INSERT", "UPDATE", "DELETE"};
 
 /// Ends the transaction of a connection, whatever way the call ends.
 struct RollBack {
@@ -47,6 +55,14 @@ ConnectionOptions options_of(const PostgresStoreConfig& config) {
           .application = config.application};
 }
 
+ConnectionOptions spare_options_of(const PostgresStoreConfig& config) {
+  ConnectionOptions options = options_of(config);
+  options.statement_timeout = std::min(options.statement_timeout, kSpareTimeout);
+  options.lock_timeout = std::min(options.lock_timeout, kSpareTimeout);
+  options.answer_margin = kSpareMargin;
+  return options;
+}
+
 }  // namespace
 
 Result<void> check(const PostgresStoreConfig& config) {
@@ -65,7 +81,8 @@ struct PostgresStore::State {
   State(PostgresStoreConfig wanted, const events::Contracts& known, const Clock& time, Logger& log, Metrics& metrics)
       : config(std::move(wanted)),
         context{known, time, config.lease_clock, config.outbox},
-        pool(options_of(config), config.connections, "store", log, metrics),
+        pool(options_of(config), config.connections, "store", log, metrics, "store.connections"),
+        spare(spare_options_of(config), 1, "store", Logger::silent(), metrics),
         transactions(metrics.counter("store_transactions_total", "Transactions that were committed")),
         commits(metrics.counter("store_commits_total", "Commits, each of one or several transactions")),
         commit_failures(
@@ -73,11 +90,15 @@ struct PostgresStore::State {
         retries(metrics.counter("store_transaction_retries_total",
                                 "Transactions that were run again, since others got in their way")),
         commit_seconds(metrics.histogram("store_commit_seconds", "How long a commit took until it was durable")),
-        log_last(metrics.gauge("store_log_last", "Sequence of the newest entry of the log")) {}
+        log_last(metrics.gauge("store_log_last", "Sequence of the newest entry of the log")),
+        watcher([this](const std::stop_token& stop) { watch(stop); }) {}
 
   Result<void> try_once(FunctionRef<Result<void>(Transaction&)> body, bool& again);
   /// Asks the database how far the log goes.
   void look();
+  /// Looks again and again while somebody waits for more. On a thread of its own, since neither connecting nor a server
+  /// that stands still can be told to hurry.
+  void watch(const std::stop_token& stop);
   /// Takes note that the log goes as far as `last`.
   void see(Sequence last);
 
@@ -85,13 +106,13 @@ struct PostgresStore::State {
   const Tables::Context context;
   std::string description;
   Pool pool;
+  Pool spare;  // one connection: for leases, and for looks at the log
 
   std::mutex mutex;  // guards all below, down to the metrics
   std::condition_variable_any changed;
   Sequence last_seen = 0;
   Sequence trimmed_seen = 0;
-  SteadyClock::time_point next_look{};
-  milliseconds look_interval = kPollMin;
+  int waiting = 0;  // in wait_beyond
 
   Counter& transactions;
   Counter& commits;
@@ -99,6 +120,8 @@ struct PostgresStore::State {
   Counter& retries;
   Histogram& commit_seconds;
   Gauge& log_last;
+
+  std::jthread watcher;  // ends first
 };
 
 PostgresStore::PostgresStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -112,6 +135,9 @@ Result<std::unique_ptr<PostgresStore>> PostgresStore::open(PostgresStoreConfig c
   if (!connected) return std::unexpected(with_context(std::move(connected).error(), "store"));
   Connection connection = *std::move(connected);
   TRY_ASSIGN(const int version, migrate(connection, as_migrations(embedded::postgres_migrations()), "store"));
+  if (auto checked = check_rights(connection, kTables, kRights); !checked) {
+    return std::unexpected(with_context(std::move(checked).error(), "store"));
+  }
   const Connection::Server& server = connection.server();
   const std::string description = fmt::format("PostgreSQL {} at {}, database {}, schema {} version {}", server.version,
                                               server.address, server.database, config.schema, version);
@@ -173,6 +199,17 @@ Result<void> PostgresStore::read(FunctionRef<Result<void>(const Transaction&)> b
 
 Result<void> PostgresStore::admission() { return state_->pool.healthy(); }
 
+Result<std::optional<Lease>> PostgresStore::acquire_lease(std::string_view name, std::string_view holder,
+                                                          milliseconds length) {
+  TRY_ASSIGN(const auto connection, state_->spare.take());
+  return LeasesTable(*connection, state_->config.lease_clock).acquire(name, holder, length);
+}
+
+Result<void> PostgresStore::release_lease(std::string_view name, Epoch epoch) {
+  TRY_ASSIGN(const auto connection, state_->spare.take());
+  return LeasesTable(*connection, state_->config.lease_clock).release(name, epoch);
+}
+
 Result<LogPage> PostgresStore::read(Sequence after, const TypeFilter& filter, std::size_t count_max,
                                     std::size_t bytes_max) {
   LogPage page{{}, after};
@@ -209,7 +246,7 @@ void PostgresStore::State::see(Sequence last) {
 void PostgresStore::State::look() {
   Sequence last = 0;
   {
-    const auto connection = pool.take();
+    const auto connection = spare.take();
     if (!connection) return;
     const auto rows = (*connection)->run("SELECT (SELECT last FROM log_counter), (SELECT through FROM log_trimmed)");
     if (!rows) return;
@@ -220,26 +257,27 @@ void PostgresStore::State::look() {
   see(last);
 }
 
+void PostgresStore::State::watch(const std::stop_token& stop) {
+  milliseconds interval = kPollMin;
+  std::unique_lock lock(mutex);
+  while (!stop.stop_requested()) {
+    if (!changed.wait(lock, stop, [&] { return waiting > 0; })) continue;
+    const Sequence before = last_seen;
+    lock.unlock();
+    look();
+    lock.lock();
+    interval = last_seen > before ? kPollMin : std::min(interval * 5 / 4, kPollMax);
+    changed.wait_for(lock, stop, interval, [] { return false; });
+  }
+}
+
 void PostgresStore::wait_beyond(Sequence after, milliseconds wait, std::stop_token stop) {
   State& state = *state_;
-  const auto deadline = SteadyClock::now() + wait;
   std::unique_lock lock(state.mutex);
-  const auto there = [&] { return state.last_seen > after; };
-  while (!there() && !stop.stop_requested()) {
-    const auto now = SteadyClock::now();
-    if (now >= deadline) return;
-    if (now < state.next_look) {
-      state.changed.wait_until(lock, stop, std::min(deadline, state.next_look), there);
-      continue;
-    }
-    // One of those that wait looks for all of them.
-    state.next_look = now + state.look_interval;
-    const Sequence before = state.last_seen;
-    lock.unlock();
-    state.look();
-    lock.lock();
-    state.look_interval = state.last_seen > before ? kPollMin : std::min(state.look_interval * 5 / 4, kPollMax);
-  }
+  ++state.waiting;
+  state.changed.notify_all();
+  state.changed.wait_for(lock, stop, wait, [&] { return state.last_seen > after; });
+  --state.waiting;
 }
 
 Sequence PostgresStore::trimmed_through() {

@@ -50,7 +50,12 @@ Result<int> migrate(Connection& connection, std::span<const Migration> migration
                 "newer program",
                 thing, schema, server.database, server.address, version, newest);
   };
-  TRY_ASSIGN(const auto seen, version_of(connection));
+  const auto found = version_of(connection);
+  if (!found && connection.sqlstate() == "42501") {
+    return fail(ErrorCode::invalid_argument, "{}: {}; the role needs USAGE on the schema {} and SELECT on migrations",
+                thing, found.error().message, schema);
+  }
+  TRY_ASSIGN(const auto seen, found);
   if (seen && *seen > newest) return too_new(*seen);
   if (seen && *seen == newest) return newest;
 

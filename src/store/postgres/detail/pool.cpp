@@ -4,10 +4,12 @@
 
 namespace wfo::store::postgres {
 
-Pool::Pool(ConnectionOptions options, int connections, std::string what, Logger& log, Metrics& metrics)
+Pool::Pool(ConnectionOptions options, int connections, std::string what, Logger& log, Metrics& metrics,
+           std::string setting)
     : options_(std::move(options)),
       connections_max_(connections),
       what_(std::move(what)),
+      setting_(std::move(setting)),
       log_(log),
       connects_(metrics.counter("postgres_connects_total", "Connections made to PostgreSQL", {{"part", what_}})),
       connect_failures_(metrics.counter("postgres_connect_failures_total",
@@ -20,10 +22,14 @@ void Pool::add(Connection connection) {
   idle_.push_back(std::make_unique<Connection>(std::move(connection)));
 }
 
-Result<Pool::Lease> Pool::take() {
+Result<Pool::Lease> Pool::take(std::chrono::milliseconds wait) {
   {
     std::unique_lock lock(mutex_);
-    given_back_.wait(lock, [&] { return in_use_ < connections_max_; });
+    if (!given_back_.wait_for(lock, wait, [&] { return in_use_ < connections_max_; })) {
+      return fail(ErrorCode::unavailable, "{}: all connections to PostgreSQL ({}) are in use, for {} now{}{}{}", what_,
+                  connections_max_, format_duration(wait), setting_.empty() ? "" : "; ", setting_,
+                  setting_.empty() ? "" : " allows more");
+    }
     while (!idle_.empty()) {
       std::unique_ptr<Connection> connection = std::move(idle_.back());
       idle_.pop_back();
@@ -83,7 +89,7 @@ Result<void> Pool::healthy() {
     if (!away_) return {};
     if (Clock::now() - tried_at_ < kRetryAfter) return std::unexpected(*away_);
   }
-  TRY(take());
+  TRY(take(std::chrono::milliseconds(0)));
   return {};
 }
 

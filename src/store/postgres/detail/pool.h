@@ -20,8 +20,10 @@ namespace wfo::store::postgres {
 /// that are idle, since a server that is gone is gone for all. Any thread.
 class Pool {
  public:
-  /// `what` is the installation's part, for messages and as a label of the metrics: `store` or `ledger`.
-  Pool(ConnectionOptions options, int connections, std::string what, Logger& log, Metrics& metrics);
+  /// `what` is the installation's part, for messages and as a label of the metrics: `store` or `ledger`. `setting`:
+  /// what makes `connections` more, "" if nothing does.
+  Pool(ConnectionOptions options, int connections, std::string what, Logger& log, Metrics& metrics,
+       std::string setting = {});
 
   /// A connection, given back with its end. Whoever gives it back has no transaction open.
   class Lease {
@@ -39,9 +41,10 @@ class Pool {
     Pool* pool_;
     std::unique_ptr<Connection> connection_;
   };
-  /// Waits while all connections are in use. Errors: `unavailable` the server cannot be reached; within kRetryAfter of
-  /// such a failure the same again, without asking.
-  [[nodiscard]] Result<Lease> take();
+  /// Waits while all connections are in use, for `wait` at most. Errors: `unavailable` they still are: says how many
+  /// and which setting allows more; or the server cannot be reached; within kRetryAfter of such a failure the same
+  /// again, without asking.
+  [[nodiscard]] Result<Lease> take(std::chrono::milliseconds wait = kWaitMax);
 
   /// Adds a connection that was made by `open` of the owner.
   void add(Connection connection);
@@ -51,6 +54,7 @@ class Pool {
   [[nodiscard]] Result<void> healthy();
 
   static constexpr std::chrono::milliseconds kRetryAfter{1'000};
+  static constexpr std::chrono::milliseconds kWaitMax{10'000};
 
  private:
   friend class Lease;
@@ -61,6 +65,7 @@ class Pool {
   const ConnectionOptions options_;
   const int connections_max_;
   const std::string what_;
+  const std::string setting_;
   Logger& log_;
   Counter& connects_;
   Counter& connect_failures_;

@@ -193,6 +193,58 @@ TEST_F(ConnectionTest, TakesAsManyRoundTripsForManyRunsAsForOne) {
   EXPECT_EQ(round_trips(100, 300), one);
 }
 
+TEST_F(ConnectionTest, TakesOneRoundTripForManyOpportunitiesOfManyTenantsAndForManyDeadLetters) {
+  open();
+  Connection connection = connect();
+  const Tables::Context context{contracts(), clock_, nullptr, true};
+  std::vector<Opportunity> opportunities(300);
+  std::vector<OpportunityKey> keys;
+  std::vector<DeadLetter> letters(300);
+  for (std::size_t i = 0; i < 300; ++i) {
+    opportunities[i].tenant = letters[i].tenant = id<TenantId>(static_cast<std::int64_t>(i));
+    opportunities[i].id = id<OpportunityId>(static_cast<std::int64_t>(i % 7));
+    letters[i].id = id<DeadLetterId>(static_cast<std::int64_t>(i));
+    keys.push_back({opportunities[i].tenant, opportunities[i].id});
+  }
+  connection.begin(Connection::Mode::write);
+  Tables tables(connection, Connection::Mode::write, context);
+  const auto trips = [&](const auto& call) {
+    const auto before = connection.round_trips();
+    const auto done = call();
+    EXPECT_TRUE(done) << error_of(done);
+    return connection.round_trips() - before;
+  };
+  EXPECT_EQ(trips([&] { return tables.opportunities().upsert(opportunities); }), 1U);
+  EXPECT_EQ(trips([&] { return tables.opportunities().load(keys); }), 1U);
+  EXPECT_EQ(trips([&] { return tables.dead_letters().insert(letters); }), 1U);
+  EXPECT_TRUE(connection.commit());
+}
+
+TEST_F(ConnectionTest, LeavesWhatTheConnectionStringSetsButNotWhatItRestsOn) {
+  options_.url +=
+      "?options=-c%20statement_timeout%3D1234%20-c%20enable_hashjoin%3Don%20-c%20search_path%3Dpublic%20-c%20"
+      "default_transaction_isolation%3Dserializable";
+  Connection connection = connect();
+  const auto setting = [&](std::string_view name) {
+    return rows(connection, "SELECT current_setting($1)", Params().add_text(name))[0].text(0);
+  };
+  EXPECT_EQ(setting("statement_timeout"), "1234ms");
+  EXPECT_EQ(setting("lock_timeout"), "10s");
+  EXPECT_EQ(setting("idle_in_transaction_session_timeout"), "5s");
+  EXPECT_EQ(setting("enable_hashjoin"), "on");
+  EXPECT_EQ(setting("enable_seqscan"), "off");
+  EXPECT_EQ(setting("search_path"), postgres::quoted(schema_.name()));
+  EXPECT_EQ(setting("default_transaction_isolation"), "read committed");
+}
+
+TEST_F(ConnectionTest, WaitsForAnAnswerAsLongAsTheConnectionStringLetsAStatementTake) {
+  options_.statement_timeout = options_.lock_timeout = options_.answer_margin = milliseconds(100);
+  options_.url += "?options=-c%20statement_timeout%3D0%20-c%20lock_timeout%3D0";
+  Connection connection = connect();
+  const auto slept = connection.run("SELECT pg_sleep(0.6)");
+  EXPECT_TRUE(slept) << error_of(slept);
+}
+
 // The pool.
 
 class PoolTest : public ConnectionTest {
@@ -214,6 +266,20 @@ TEST_F(PoolTest, LendsNoMoreThanItsConnectionsAndWaitsForOneToComeBack) {
   EXPECT_FALSE(third_has_one);
   second.reset();
   EXPECT_TRUE(third.get());
+}
+
+TEST_F(PoolTest, GivesUpWhenNoneComesBackAndSaysWhatAllowsMore) {
+  Pool pool(options_, 2, "store", Logger::silent(), metrics_, "store.connections");
+  const auto first = pool.take();
+  auto second = std::make_optional(pool.take());
+  ASSERT_TRUE(first && *second);
+  const auto refused = pool.take(milliseconds(10));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(refused.error().message,
+            "store: all connections to PostgreSQL (2) are in use, for 10ms now; store.connections allows more");
+  second.reset();
+  EXPECT_TRUE(pool.take(milliseconds(10)));
 }
 
 TEST_F(PoolTest, ThrowsAwayWhatIsBrokenAndMakesNewOnes) {

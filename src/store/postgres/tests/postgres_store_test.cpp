@@ -150,6 +150,7 @@ TEST_F(PostgresStoreTest, WorksAsARoleThatMayUseTheTablesButNotChangeThem) {
     return t.log().append(std::vector{event(1)});
   });
   EXPECT_TRUE(done) << error_of(done);
+  // A right that is taken away while it works.
   schema_.execute("REVOKE SELECT ON runs FROM wfo_nobody");
   const auto id = run(1).id;
   const auto refused = store->read([&](const Transaction& t) -> Result<void> {
@@ -159,6 +160,37 @@ TEST_F(PostgresStoreTest, WorksAsARoleThatMayUseTheTablesButNotChangeThem) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::unavailable) << "no message is at fault";
   EXPECT_NE(refused.error().message.find("GRANT"), std::string::npos) << refused.error().message;
+}
+
+TEST_F(PostgresStoreTest, SaysAtOnceWhichRightOnWhichTableTheRoleLacks) {
+  EXPECT_TRUE(open());
+  const auto grant = [&](const std::string& sql) { schema_.execute(replaced(sql, "$", schema_.name())); };
+  PostgresStoreConfig least = config();
+  least.url = server_.nobody_url();
+  const auto refused = [&] {
+    const auto opened = try_open(least);
+    EXPECT_FALSE(opened);
+    if (opened) return std::string();
+    EXPECT_EQ(opened.error().code, ErrorCode::invalid_argument) << opened.error().message;
+    return opened.error().message;
+  };
+  EXPECT_NE(refused().find("USAGE on the schema " + schema_.name()), std::string::npos) << refused();
+  grant("GRANT USAGE ON SCHEMA $ TO wfo_nobody");
+  EXPECT_NE(refused().find("SELECT on migrations"), std::string::npos) << refused();
+  grant("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA $ TO wfo_nobody");
+  EXPECT_TRUE(open(least));
+  grant("REVOKE DELETE ON $.inbox FROM wfo_nobody");
+  EXPECT_TRUE(refused().ends_with("GRANT DELETE ON inbox")) << refused();
+  EXPECT_NE(refused().find("the role wfo_nobody lacks rights in the schema " + schema_.name()), std::string::npos);
+  // Each of the tables is looked at.
+  grant("REVOKE UPDATE ON ALL TABLES IN SCHEMA $ FROM wfo_nobody");
+  const std::string all = schema_.execute(
+      fmt::format("SELECT string_agg('UPDATE ON ' || relname, ', ' ORDER BY relname COLLATE \"C\") FROM pg_class WHERE "
+                  "relkind = 'r' AND relnamespace = '{}'::regnamespace AND relname NOT IN ('migrations', 'inbox')",
+                  schema_.name()));
+  std::string said = refused();
+  said = replaced(said, "DELETE ON inbox, UPDATE ON inbox, ", "");
+  EXPECT_TRUE(said.ends_with("GRANT " + all)) << said << "\n" << all;
 }
 
 TEST_F(PostgresStoreTest, CommitsDurablyWhateverTheDefaultsAre) {
@@ -338,6 +370,36 @@ TEST_F(PostgresStoreTest, IsUnavailableWhereALockIsHeldForTooLong) {
   EXPECT_TRUE(set_position(*store, "a", 2));
 }
 
+TEST_F(PostgresStoreTest, DoesNothingWhereAStatementTakesTooLongAndGoesOnOverTheSameConnection) {
+  PostgresStoreConfig impatient = config();
+  impatient.connections = 1;
+  impatient.statement_timeout = milliseconds(1'000);
+  const auto store = open(impatient);
+  ASSERT_TRUE(set_position(*store, "a", 1));
+  const auto& connects =
+      metrics_.counter("postgres_connects_total", "Connections made to PostgreSQL", {{"part", "store"}});
+  const double before = connects.value();
+  test::PostgresSession session(server_.url());
+  session.execute(fmt::format("BEGIN; LOCK TABLE {}.positions", schema_.name()));
+  int bodies = 0;
+  const auto refused = store->transact([&](Transaction& t) -> Result<void> {
+    ++bodies;
+    TRY(t.runs().insert(run(1), true));
+    TRY(t.log().append(std::vector{event(1)}));
+    return t.positions().set("a", 2);
+  });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+  EXPECT_NE(refused.error().message.find("statement timeout"), std::string::npos) << refused.error().message;
+  EXPECT_EQ(bodies, 1) << "it would take as long again";
+  session.execute("COMMIT");
+  EXPECT_EQ(position(*store, "a"), 1);
+  EXPECT_EQ(schema_.execute("SELECT count(*) FROM runs"), "0");
+  EXPECT_TRUE(entries(*store).empty());
+  EXPECT_TRUE(set_position(*store, "a", 2));
+  EXPECT_EQ(connects.value(), before);
+}
+
 TEST_F(PostgresStoreTest, TakesTheLocksOfAProcessThatStandsStill) {
   PostgresStoreConfig paused = config();
   paused.idle_in_transaction_timeout = milliseconds(100);
@@ -389,6 +451,48 @@ TEST_F(PostgresStoreTest, RunsLeasesOnTheDatabasesClock) {
   std::optional<Lease> taken;
   EXPECT_TRUE(test::eventually([&] { return (taken = acquire(*second, "b", std::chrono::hours(1))).has_value(); }));
   EXPECT_EQ(taken->epoch, 2);
+}
+
+TEST_F(PostgresStoreTest, DoesNotLockALeaseThatItCannotHave) {
+  PostgresStoreConfig impatient = config();
+  impatient.lock_timeout = milliseconds(500);
+  const auto holder = open(impatient);
+  const auto other = open();
+  const auto held = holder->acquire_lease("relay", "a", std::chrono::hours(1));
+  ASSERT_TRUE(held && *held) << error_of(held);
+  const auto waits = other->transact([&](Transaction& t) -> Result<void> {
+    TRY_ASSIGN(const auto none, t.leases().acquire("relay", "b", std::chrono::hours(1)));
+    EXPECT_EQ(none, std::nullopt);
+    // Its process stands still here.
+    const auto prolonged = holder->acquire_lease("relay", "a", std::chrono::hours(1));
+    EXPECT_TRUE(prolonged) << error_of(prolonged);
+    const auto checked =
+        holder->transact([&](Transaction& theirs) { return theirs.leases().check("relay", (*held)->epoch); });
+    EXPECT_TRUE(checked) << error_of(checked);
+    return {};
+  });
+  EXPECT_TRUE(waits) << error_of(waits);
+}
+
+TEST_F(PostgresStoreTest, KeepsLeasesAndFollowsTheLogHoweverBusyItIs) {
+  PostgresStoreConfig one_connection = config();
+  one_connection.connections = 1;
+  const auto busy = open(one_connection);
+  const auto other = open();
+  const auto done = busy->transact([&](Transaction& t) -> Result<void> {
+    TRY(t.positions().set("a", 1));
+    auto meanwhile = std::async(std::launch::async, [&] {
+      const auto lease = busy->acquire_lease("relay", "a", std::chrono::hours(1));
+      EXPECT_TRUE(lease && *lease) << error_of(lease);
+      EXPECT_TRUE(busy->release_lease("relay", 1));
+      EXPECT_TRUE(append(*other, {event(1)}));
+      busy->wait_beyond(0, std::chrono::minutes(2), {});
+      EXPECT_EQ(busy->last(), 1);
+    });
+    meanwhile.get();
+    return {};
+  });
+  EXPECT_TRUE(done) << error_of(done);
 }
 
 TEST_F(PostgresStoreTest, NoticesWhatOtherProcessesCommit) {
