@@ -67,7 +67,10 @@ Result<Buses> open_rabbitmq(const Config& config, std::vector<bus::QueueSpec> to
   bus::RabbitBus* const broker = opened->get();
   Buses buses;
   buses.publisher = &broker->publisher();
-  buses.trouble = [broker] { return broker->consuming_trouble(); };
+  buses.trouble = [broker] {
+    auto trouble = broker->consuming_trouble();
+    return trouble.empty() ? broker->publishing_trouble() : trouble;
+  };
   buses.description = fmt::format("RabbitMQ at {}", redacted(config.bus_url));
   buses.bus = *std::move(opened);
   return buses;

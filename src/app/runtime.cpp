@@ -28,7 +28,8 @@ namespace {
 constexpr milliseconds kLedgerWaitMax{2'000};  // of a request for what is in the ledger
 constexpr milliseconds kFlushMax{1'000};       // of a process that ends, for what is not published yet
 constexpr milliseconds kFlushPause{20};
-constexpr milliseconds kPublishWait{30'000};  // for the broker's answers to what is published past the relay
+constexpr milliseconds kPublishWait{30'000};     // for the broker's answers to what is published past the relay
+constexpr std::string_view kNetSuffix = ".dlq";  // of the queue where a broker puts what it takes out of another one
 constexpr std::string_view kBatchJobsQueue = "bi_batch_jobs";  // the platform's; nobody here consumes it yet
 
 Result<std::optional<analysis::ConfigFile>> read_config_file(const std::filesystem::path& file) {
@@ -65,6 +66,9 @@ struct RunningRole {
   std::unique_ptr<delivery::Sink> observed;
   std::unique_ptr<delivery::ConsumerLoop> loop;
 };
+
+/// Of the thread that consumes a queue. Tools show its beginning only, so a net says first that it is one.
+std::string thread_name(const std::string& queue) { return queue.ends_with(kNetSuffix) ? "dlq " + queue : queue; }
 
 /// A lease with who keeps it.
 template <class Source>
@@ -195,8 +199,10 @@ struct Runtime::State {
       auto consumer = role.consumer_options();
       queues.push_back({.queue = std::move(consumer.queue), .bindings = std::move(consumer.bindings)});
     }
-    queues.push_back(
-        {.queue = std::string(kBatchJobsQueue), .bindings = {std::string(events::kJobTrigger)}, .prefetch = 1});
+    queues.push_back({.queue = std::string(kBatchJobsQueue),
+                      .bindings = {std::string(events::kJobTrigger)},
+                      .plain = true,
+                      .prefetch = 1});
     queues.push_back(
         {.queue = std::string(ledger::kQueue), .bindings = config.ledger_bindings, .single_active_consumer = true});
     return queues;
@@ -246,7 +252,7 @@ struct Runtime::State {
     roles.push_back(std::move(role));
     if (buses.publisher == nullptr) return {};
     // What the broker takes out of the queue by itself.
-    TRY_ASSIGN(auto net, buses.bus->consume({.queue = queue + ".dlq", .bindings = {queue}}));
+    TRY_ASSIGN(auto net, buses.bus->consume({.queue = queue + std::string(kNetSuffix), .bindings = {queue}}));
     RunningRole drain;
     if (queue == ledger::kQueue) {
       drain.sink = std::make_unique<ledger::LedgerSink>(ledger(), nullptr, clock, log, metrics, &leases->ledger.keeper);
@@ -407,7 +413,7 @@ void Runtime::start() {
     });
   };
   for (auto& role : s.roles) {
-    add_thread(role.loop->queue(), [loop = role.loop.get()](std::stop_token stop) { loop->run(stop); });
+    add_thread(thread_name(role.loop->queue()), [loop = role.loop.get()](std::stop_token stop) { loop->run(stop); });
   }
   if (s.has_role(events::kOrchestratorRole)) {
     add_thread("timers", [&s, lease = s.leases ? &s.leases->timers.keeper : nullptr](std::stop_token stop) {

@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <semaphore>
@@ -7,6 +8,7 @@
 #include "api/http_server.h"
 #include "app/command.h"
 #include "app/runtime.h"
+#include "delivery/waiter.h"
 
 namespace wfo::app {
 namespace {
@@ -55,10 +57,24 @@ class StopSignals {
   std::jthread thread_;
 };
 
+constexpr milliseconds kGoodbyeMax{5'000};  // beyond the grace for requests
+
+/// Ends the process if stopping takes longer than `limit`: a server that does not answer cannot be waited for. That is
+/// as safe as any death of the process.
+std::jthread end_after(milliseconds limit, Logger& log) {
+  return std::jthread([limit, &log](std::stop_token stop) {
+    delivery::SystemWaiter waiter;
+    if (!waiter.wait(limit, stop)) return;
+    log.warn("stopping takes too long; ending at once: what was acknowledged is safe, the rest comes again");
+    _exit(kExitUnavailable);
+  });
+}
+
 Result<int> serve(Command& command) {
   StopSignals signals;
   TRY_ASSIGN(const Config* const config, command.config());
   Logger& log = command.logger();
+  std::jthread impatience;  // outlasts the runtime, whose end may take its time, too
   TRY_ASSIGN(const auto runtime, Runtime::open(*config, log, {}));
   signals.hold();
   api::HttpConfig http = config->http;
@@ -70,6 +86,7 @@ Result<int> serve(Command& command) {
            http.socket_path.empty() ? "" : " and " + http.socket_path.string());
   signals.wait();
   log.info("stopping; a second signal ends the process at once");
+  impatience = end_after(config->shutdown_grace + kGoodbyeMax, log);
   runtime->stop_waiting();
   server->stop(config->shutdown_grace);
   runtime->stop();

@@ -230,6 +230,24 @@ class Serving(unittest.TestCase):
         finally:
             SERVERS.resume("postgres")
 
+    def test_it_stops_within_its_time_while_a_server_does_not_answer(self):
+        env = environment(new_place())
+        for paused in ("postgres", "rabbitmq"):
+            with self.subTest(paused=paused), temporary_folder() as folder, Server(folder, env=env) as server:
+                ready(server)
+                start(server, f"OPP-{paused}")
+                SERVERS.pause(paused)
+                try:
+                    begun = time.monotonic()
+                    server.signal(signal.SIGTERM)
+                    self.assertIn(server.wait(), (0, 5))
+                    self.assertLess(time.monotonic() - begun, 15)
+                finally:
+                    SERVERS.resume(paused)
+            with temporary_folder() as folder, Server(folder, env=env) as server:
+                eventually(lambda: {run["status"] for run in server.ask("GET", WORKFLOWS)[1]["workflows"]} == {"completed"},
+                           "the end of what was started before")
+
     def test_what_a_server_refuses_is_told_with_what_to_do_and_without_the_password(self):
         place = new_place()
         nobody = {key: SERVERS.values[f"DEV_{key}_NOBODY_URL"] for key in ("POSTGRES", "RABBITMQ")}
