@@ -28,6 +28,7 @@ SEED = int(os.environ.get("WFO_FAULT_SEED", "0")) or random.SystemRandom().randr
 RATE = max(40, RUNS / 15)  # triggers a second: two cores also have servers, Node and judge to run
 BURST = RUNS // 8  # so many at once, so that a fault meets an installation that has much in hand
 REPLICAS = 3
+EXIT_UNAVAILABLE = 5
 LEASES = ("relay", "timers", "ledger")
 TAKEOVER_S = 15  # 5 on a machine that does nothing else; what it took is printed
 
@@ -261,12 +262,14 @@ class Faults(unittest.TestCase):
 
         def faults(_):
             for mode in ("fast", "immediate", "kill"):
+                began = time.monotonic()
                 if mode == "kill":
                     self.servers.kill("postgres")
                 else:
                     self.servers.stop("postgres", mode)
                 self.pause_for(0.2, 1)
                 self.servers.start("postgres")
+                self.note(f"away for {time.monotonic() - began:.1f} s ({mode})")
                 self.pause_for(0.5, 1)
 
         self.under_load(faults)
@@ -283,7 +286,9 @@ class Faults(unittest.TestCase):
         self.servers.start("rabbitmq")
         for replica in replicas:
             wait_until(lambda one=replica: one.ask("GET", "/ready")[0] == 200, f"{replica.name} is ready")
-        self.under_load(lambda _: None)
+        messages, meant = triggers(self.chance, 20)
+        publish(self.place.bus_url, self.folder, messages)
+        self.judge(meant, invariants.EVENTS_OF_A_RUN)
 
     # --- everything
 
@@ -292,6 +297,13 @@ class Faults(unittest.TestCase):
         with TcpProxy(self.servers.postgres_port) as postgres, TcpProxy(self.servers.rabbitmq_port) as rabbitmq:
             replicas = self.replicas(store_url=through(self.place.store_url, postgres),
                                      bus_url=through(self.place.bus_url, rabbitmq), bus__heartbeat="2s")
+
+            def supervise():
+                """Starts those again that found no database when they started, as whoever runs services does."""
+                for one in replicas:
+                    if not one.alive() and one.process.returncode == EXIT_UNAVAILABLE:
+                        one.start()
+                return all(one.alive() and one.has_port() for one in replicas)
 
             def kill():
                 victim = self.chance.choice(replicas)
@@ -328,17 +340,19 @@ class Faults(unittest.TestCase):
                 self.servers.start("rabbitmq")
 
             def faults(is_over):
-                deeds = [kill, cut, cut_in_the_middle, swallow] * 3 + [kill, pause, pause, restart_postgres, restart_postgres]
+                deeds = ([kill, cut, cut_in_the_middle, swallow] * 2 + [pause, restart_postgres]) * (1 if RUNS < 1000 else 3)
                 self.chance.shuffle(deeds)
                 # The dearest one last of its kind: it takes seconds, in which nothing else could be disturbed.
                 deeds.insert(self.chance.randrange(len(deeds) // 2, len(deeds)), restart_rabbitmq)
                 while deeds or not is_over():
                     (deeds.pop() if deeds else self.chance.choice((kill, cut, swallow)))()
                     self.pause_for(0, 0.6)
+                    supervise()
                 for proxy in (postgres, rabbitmq):
                     proxy.heal()
+                wait_until(lambda: supervise() and all(one.ask("GET", "/ready")[0] == 200 for one in replicas), "all are ready")
 
-            self.under_load(faults, rate=RUNS / 20)
+            self.under_load(faults, rate=RUNS / 12)
 
     # --- connections
 

@@ -61,8 +61,13 @@ class Replica:
         """Waits until it listens; returns its port."""
         def port():
             assert self.alive(), f"{self.name} ended with {self.process.poll()}:\n{self.tail()}"
-            return re.search(r"http://127\.0\.0\.1:(\d+)", self.said())
-        self.port = int(wait_until(port, f"port of {self.name}", patience_s)[1])
+            return self.has_port()
+        return wait_until(port, f"port of {self.name}", patience_s)
+
+    def has_port(self):
+        """Its port, if it listens already."""
+        match = re.search(r"http://127\.0\.0\.1:(\d+)", self.said())
+        self.port = int(match[1]) if match else None
         return self.port
 
     def said(self):
