@@ -7,7 +7,7 @@ caller=$PWD
 usage() {
   cat <<'EOT'
 usage: scripts/dev-servers.sh COMMAND [--directory DIR] [...]
-  up [--only SERVER] [--while-parent]
+  up [--only SERVER] [--while-parent] [--standby-of DIR]
                         starts what does not run yet; prints KEY=value lines
   down [--delete]       stops all; --delete: and removes DIR with all data
   status [--only SERVER]
@@ -23,6 +23,7 @@ usage: scripts/dev-servers.sh COMMAND [--directory DIR] [...]
   SERVER                postgres or rabbitmq
   --directory DIR       default: ${TMPDIR:-/tmp}/wfo-dev-servers-<user id>
   --while-parent        down --delete as soon as the process that called this ends
+  --standby-of DIR      the first time: PostgreSQL follows the running one of DIR
 Ports and passwords are chosen by the first `up` and stay until `down --delete`. As root, PostgreSQL runs as the user
 postgres. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 `status`: not running.
 EOT
@@ -146,6 +147,8 @@ make_state() {
     break
   done
   password=$(openssl rand -hex 12) superuser_password=$(openssl rand -hex 12)
+  # A standby has the roles of its primary.
+  [ -z "$standby_of" ] || read -r password superuser_password < <(. "$standby_of/state" && echo "$password $superuser_password")
   cookie=$(openssl rand -hex 16)
   make_certificates
   (umask 077 && printf '%s=%s\n' port_first "$port_first" password "$password" superuser_password "$superuser_password" \
@@ -234,9 +237,16 @@ make_cluster() {
   [ "$(id -u)" -ne 0 ] || owner=(--owner=postgres --group=postgres)
   install --directory --mode=700 "${owner[@]}" "$root"
   as_postgres sh -c 'umask 077 && cat >"$1"' sh "$root/password" <<<"$superuser_password"
-  as_postgres "$postgres_bin/initdb" --pgdata="$root/data" --encoding=UTF8 --locale=C --username=postgres --no-sync \
-    --auth=scram-sha-256 --pwfile="$root/password" >"$dir/initdb.log" 2>&1 ||
-    die "initdb failed; $dir/initdb.log says: $(tail -n 5 "$dir/initdb.log")"
+  if [ -n "$standby_of" ]; then
+    as_postgres env PGPASSWORD="$superuser_password" "$postgres_bin/pg_basebackup" --pgdata="$root/data" --host=127.0.0.1 \
+      --port="$(. "$standby_of/state" && echo "$port_first")" --username=postgres --write-recovery-conf --checkpoint=fast \
+      --no-sync >"$dir/initdb.log" 2>&1 ||
+      die "pg_basebackup failed; $dir/initdb.log says: $(tail -n 5 "$dir/initdb.log")"
+  else
+    as_postgres "$postgres_bin/initdb" --pgdata="$root/data" --encoding=UTF8 --locale=C --username=postgres --no-sync \
+      --auth=scram-sha-256 --pwfile="$root/password" >"$dir/initdb.log" 2>&1 ||
+      die "initdb failed; $dir/initdb.log says: $(tail -n 5 "$dir/initdb.log")"
+  fi
   install --mode=600 "${owner[@]}" "$dir/tls/server.key" "$dir/tls/server.crt" "$dir/tls/ca.crt" "$root/data"
   # In a chroot there may be no /dev/shm; and a socket's path is at most 107 bytes long.
   as_postgres sh -c 't=$(mktemp /dev/shm/wfo.XXXXXX 2>/dev/null) && rm "$t"' || shared_memory=mmap
@@ -257,7 +267,7 @@ ssl_ca_file = 'ca.crt'
 log_line_prefix = '%m [%p] %q%u@%d '
 EOT
   start_postmaster
-  psql_as_superuser --quiet --set=ON_ERROR_STOP=1 --set=password="$password" --dbname=postgres <<'EOT' >&2
+  [ -n "$standby_of" ] || psql_as_superuser --quiet --set=ON_ERROR_STOP=1 --set=password="$password" --dbname=postgres <<'EOT' >&2
 CREATE ROLE wfo LOGIN PASSWORD :'password';
 CREATE ROLE wfo_ledger LOGIN PASSWORD :'password';
 CREATE ROLE wfo_nobody LOGIN PASSWORD :'password';
@@ -566,7 +576,7 @@ case "$command" in
   --help) usage && exit ;;
   *) usage_error "unknown command '$command'" ;;
 esac
-dir= only= while_parent= delete= mode= server=
+dir= only= while_parent= standby_of= delete= mode= server=
 while [ $# -gt 0 ]; do
   case "$command $1" in
     *" --directory")
@@ -579,6 +589,11 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     "up --while-parent") while_parent=yes ;;
+    "up --standby-of")
+      [ -f "${2-}/state" ] || usage_error "--standby-of is '${2-}'; it must be the folder of a server that runs"
+      standby_of=$2
+      shift
+      ;;
     "down --delete") delete=yes ;;
     "stop --mode")
       case "${2-}" in

@@ -58,11 +58,14 @@ Finished spawn(const std::vector<std::string>& command) {
 
 }  // namespace
 
-Server::Server(std::string_view name, std::string_view url_key, Use use) : name_(name), url_key_(url_key), use_(use) {
+Server::Server(std::string_view name, std::string_view url_key, Use use, const std::vector<std::string>& how)
+    : name_(name), url_key_(url_key), use_(use) {
   const char* folder = use == Use::shared ? std::getenv("WFO_TEST_SERVERS") : nullptr;
   if (!folder) own_.emplace();
   directory_ = folder ? std::filesystem::path(folder) : own_->path();
-  const std::string output = folder ? run({"status", "--only", name_}) : run({"up", "--only", name_, "--while-parent"});
+  std::vector<std::string> up{"up", "--only", name_, "--while-parent"};
+  up.insert(up.end(), how.begin(), how.end());
+  const std::string output = run(folder ? std::vector<std::string>{"status", "--only", name_} : up);
   for (std::string_view rest = output; !rest.empty();) {
     const auto line = rest.substr(0, rest.find('\n'));
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));

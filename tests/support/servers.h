@@ -41,7 +41,8 @@ class Server {
     alone,
     shared  // is not to be stopped, killed or paused; is that of the run of ctest, if there is one
   };
-  Server(std::string_view name, std::string_view url_key, Use use);
+  /// `how`: more arguments of `up`, if it is alone.
+  Server(std::string_view name, std::string_view url_key, Use use, const std::vector<std::string>& how = {});
   ~Server();
 
   /// Runs dev-servers.sh with this server's folder; `rest` follows `--`. Returns what it printed.
@@ -73,6 +74,11 @@ class PostgresServer : public Server {
   /// it at the same time: make a schema of your own.
   [[nodiscard]] static PostgresServer& shared();
 
+  /// Another one that follows `primary`, which runs, and takes no writes until somebody calls `pg_promote()` in it.
+  [[nodiscard]] static PostgresServer standby_of(const PostgresServer& primary) {
+    return PostgresServer(Use::alone, {"--standby-of", primary.directory().string()});
+  }
+
   [[nodiscard]] std::string superuser_url() const { return value("DEV_POSTGRES_SUPERUSER_URL"); }
   [[nodiscard]] std::string ledger_url() const { return value("DEV_POSTGRES_LEDGER_URL"); }
   /// A role that may log in, and nothing else.
@@ -83,7 +89,8 @@ class PostgresServer : public Server {
   std::string psql(std::string_view sql) const;
 
  private:
-  explicit PostgresServer(Use use) : Server("postgres", "WFO_STORE_URL", use) {}
+  explicit PostgresServer(Use use, const std::vector<std::string>& how = {})
+      : Server("postgres", "WFO_STORE_URL", use, how) {}
 };
 
 /// RabbitMQ 3.10 with the virtual host `/`.

@@ -1,8 +1,8 @@
-#include <atomic>
 #include <future>
-#include <thread>
+#include <stop_token>
 
 #include "store/postgres/tests/fixtures.h"
+#include "store/postgres/tests/writers.h"
 #include "support/eventually.h"
 
 // What happens when the server itself goes away, stands still or takes no writes: with a server of its own.
@@ -48,55 +48,61 @@ TEST_F(ServerFaultsTest, KeepsAllThatItAcknowledgedHoweverTheServerDies) {
   PostgresStoreConfig patient = config();
   patient.connect_timeout = std::chrono::seconds(2);
   const auto store = open(patient);
-  constexpr int kThreads = 4;
-  std::atomic<bool> stop{false};
-  std::array<std::atomic<std::int64_t>, kThreads> acknowledged{};
-  {
-    std::vector<std::jthread> threads;
-    for (int thread = 0; thread < kThreads; ++thread) {
-      threads.emplace_back([&, thread] {
-        for (std::int64_t n = 1; !stop;) {
-          const auto done = store->transact([&](Transaction& t) -> Result<void> {
-            TRY_ASSIGN(const auto before, t.positions().get(std::to_string(thread)));
-            // One whose outcome nobody knew may have taken effect; that is for the inbox, here for the position.
-            if (before >= n) return {};
-            EXPECT_EQ(before, n - 1);
-            TRY(t.positions().set(std::to_string(thread), n));
-            return t.log().append(std::vector{event(thread * 1'000'000 + n)});
-          });
-          if (done) {
-            acknowledged[static_cast<std::size_t>(thread)] = n++;
-          } else {
-            EXPECT_EQ(done.error().code, ErrorCode::unavailable) << done.error().message;
-            std::this_thread::yield();
-          }
-        }
-      });
-    }
-    const auto progress = [&] {
-      const auto before = acknowledged[0].load();
-      return test::eventually([&, before] { return acknowledged[0] > before + 20; });
-    };
-    EXPECT_TRUE(progress());
-    server_.kill();
+  Writers writers(*store);
+  EXPECT_TRUE(writers.progress());
+  server_.kill();
+  server_.start();
+  EXPECT_TRUE(writers.progress());
+  for (const auto mode : {test::StopMode::immediate, test::StopMode::fast}) {
+    server_.stop(mode);
     server_.start();
-    EXPECT_TRUE(progress());
-    server_.stop(test::StopMode::immediate);
-    server_.start();
-    EXPECT_TRUE(progress());
-    server_.stop(test::StopMode::fast);
-    server_.start();
-    EXPECT_TRUE(progress());
-    stop = true;
+    EXPECT_TRUE(writers.progress());
   }
-  std::int64_t total = 0;
-  for (int thread = 0; thread < kThreads; ++thread) {
-    const auto reached = position(*store, std::to_string(thread));
-    EXPECT_GE(reached, acknowledged[static_cast<std::size_t>(thread)]);
-    EXPECT_LE(reached, acknowledged[static_cast<std::size_t>(thread)] + 1);
-    total += reached;
-  }
-  EXPECT_EQ(entries(*store).size(), static_cast<std::size_t>(total)) << "each once";
+  const auto written = writers.stop();
+  EXPECT_EQ(entries(*store).size(), static_cast<std::size_t>(written)) << "each once";
+}
+
+TEST_F(ServerFaultsTest, GoesOnWithAStandbyThatTookOverAndHasAllThatWasAcknowledged) {
+  auto standby = test::PostgresServer::standby_of(server_);
+  const auto set_synchronous = [&](const test::PostgresServer& server, std::string_view names) {
+    test::PostgresSession superuser(server.superuser_url());
+    superuser.execute(fmt::format("ALTER SYSTEM SET synchronous_standby_names = '{}'", names));
+    superuser.execute("SELECT pg_reload_conf()");
+  };
+  set_synchronous(server_, "*");
+  EXPECT_TRUE(test::eventually(
+      [&] { return as_superuser("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == "1"; }));
+  PostgresStoreConfig both = config();
+  both.connect_timeout = std::chrono::seconds(2);
+  const std::string here = fmt::format("127.0.0.1:{}", server_.port());
+  const std::string there = fmt::format("127.0.0.1:{}", standby.port());
+  both.url = replaced(both.url, here, here + "," + there);
+  const auto store = open(both);
+  EXPECT_NE(store->description().find(here), std::string::npos) << store->description();
+  const auto lease = store->acquire_lease("relay", "a", std::chrono::hours(1));
+  ASSERT_TRUE(lease && *lease) << error_of(lease);
+  Writers writers(*store);
+  EXPECT_TRUE(writers.progress());
+
+  server_.kill();
+  EXPECT_TRUE(test::eventually([&] { return !store->admission(); })) << "the standby takes no writes yet";
+  test::PostgresSession(standby.superuser_url()).execute("SELECT pg_promote()");
+  EXPECT_TRUE(writers.progress());
+  const auto written = writers.stop();
+  EXPECT_EQ(entries(*store).size(), static_cast<std::size_t>(written)) << "each once, and none is lost";
+  std::optional<Lease> prolonged;
+  EXPECT_TRUE(test::eventually([&] {
+    const auto asked = store->acquire_lease("relay", "a", std::chrono::hours(1));
+    if (asked) prolonged = *asked;
+    return asked.has_value();
+  }));
+  ASSERT_TRUE(prolonged);
+  EXPECT_EQ(prolonged->epoch, (*lease)->epoch);
+  EXPECT_NE(open(both)->description().find(there), std::string::npos);
+
+  // For the tests to come.
+  server_.start();
+  set_synchronous(server_, "");
 }
 
 TEST_F(ServerFaultsTest, SaysThatAServerTakesNoWritesAndWaitsForOneThatDoes) {
@@ -135,6 +141,26 @@ TEST_F(ServerFaultsTest, GivesUpOnAServerThatAnswersNothingAndGoesOnWhenItDoes) 
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
   EXPECT_NE(refused.error().message.find("no answer within"), std::string::npos) << refused.error().message;
+  server_.resume();
+  EXPECT_TRUE(works_again(*store));
+}
+
+TEST_F(ServerFaultsTest, WaitsForTheLogNoLongerThanItWasToldAlsoWhereTheServerAnswersNothing) {
+  const auto store = open();
+  ASSERT_TRUE(append(*store, {event(1)}));
+  const auto seconds_of = [](const auto& call) {
+    const auto begun_at = std::chrono::steady_clock::now();
+    call();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_at).count();
+  };
+  server_.pause();
+  EXPECT_LT(seconds_of([&] { store->wait_beyond(1, milliseconds(200), {}); }), 2);
+  std::stop_source stop;
+  auto waiting =
+      std::async(std::launch::async, [&] { store->wait_beyond(1, std::chrono::minutes(10), stop.get_token()); });
+  EXPECT_EQ(waiting.wait_for(milliseconds(200)), std::future_status::timeout);
+  stop.request_stop();
+  EXPECT_LT(seconds_of([&] { waiting.get(); }), 2);
   server_.resume();
   EXPECT_TRUE(works_again(*store));
 }
