@@ -126,6 +126,8 @@ Publisher& RabbitBus::publisher() {
   if (!state_->publishing) {
     state_->publishing =
         std::make_unique<rabbitmq::Publishing>(rabbitmq::Publishing::Parts{state_->pump_parts(), state_->contracts});
+    // So that the first who publishes finds a connection, if there is a broker.
+    if (state_->consuming.pump().is_connected()) state_->publishing->await_first_try();
   }
   return *state_->publishing;
 }

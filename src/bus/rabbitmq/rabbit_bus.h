@@ -20,7 +20,10 @@ struct QueueSpec {
   std::string queue;                    // 1..251 bytes: `<queue>.dlq` is its net
   std::vector<std::string> bindings;    // at least one topic pattern of at most 255 bytes
   bool single_active_consumer = false;  // one consumer gets all messages, until it goes away
-  int prefetch = 0;                     // 1..65535 messages in hand of one consumer; 0: as RabbitConfig::prefetch
+  /// Durable without arguments and without a net: a queue that others declare like that, and could not any more if it
+  /// were there with arguments of ours.
+  bool plain = false;
+  int prefetch = 0;  // 1..65535 messages in hand of one consumer; 0: as RabbitConfig::prefetch
   friend bool operator==(const QueueSpec&, const QueueSpec&) = default;
 };
 

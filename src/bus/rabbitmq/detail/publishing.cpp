@@ -10,6 +10,8 @@ using std::chrono::steady_clock;
 
 constexpr auto kIdle = 1h;  // when nothing is due; whatever happens wakes the pump
 constexpr Channel kChannel = kScratchChannel + 1;
+constexpr auto kRedeclareAfter = 1s;                  // a message came back, when the topology is declared again
+constexpr auto kRedeclareApart = 10s;                 // and how long not a second time
 constexpr std::size_t kUnsentBytesMax = 1024 * 1024;  // written ahead of what the socket takes
 
 }  // namespace
@@ -38,6 +40,8 @@ std::string Publishing::trouble() const {
 Result<std::vector<Published>> Publishing::publish(std::span<const events::EventPtr> events, milliseconds wait,
                                                    std::stop_token stop) {
   if (events.empty()) return std::vector<Published>{};
+  // At once, and not after `wait`: another process may reach the broker.
+  if (auto why = trouble(); !why.empty()) return fail(ErrorCode::unavailable, "{}", why);
   auto batch = std::make_shared<Batch>();
   batch->events.assign(events.begin(), events.end());
   batch->outcomes.resize(events.size());
@@ -45,7 +49,10 @@ Result<std::vector<Published>> Publishing::publish(std::span<const events::Event
   pump_.post([this, batch](Connection*) { current_ = batch; });
 
   std::unique_lock lock(batch->mutex);
-  const auto is_over = [&] { return batch->answered == batch->outcomes.size() || batch->failure; };
+  const auto is_over = [&] {
+    return batch->answered == batch->outcomes.size() || batch->failure ||
+           (batch->blocked && batch->answered == batch->sent);
+  };
   while (!is_over() && !stop.stop_requested()) {
     const auto until = batch->progress + wait;
     if (steady_clock::now() >= until) break;
@@ -111,9 +118,16 @@ SteadyTime Publishing::work(Connection& connection) {
       set_channel_trouble(opened.error().text);
     }
   }
+  if (must_redeclare_ && now >= redeclare_at_) {
+    must_redeclare_ = false;
+    redeclare_at_ = now + kRedeclareApart;
+    // What is wrong with it is told by the topology.
+    static_cast<void>(parts_.pump.topology.declare(connection, parts_.pump.address));
+  }
   if (current_ && connection.is_open(kChannel)) send(connection, *current_);
   window_.set(static_cast<double>(open_.load()));
-  return connection.is_open(kChannel) ? now + kIdle : reopen_at_;
+  const auto due = must_redeclare_ ? redeclare_at_ : now + kIdle;
+  return connection.is_open(kChannel) ? due : std::min(due, reopen_at_);
 }
 
 /// As much of it as the window, the socket and the broker take now.
@@ -122,8 +136,12 @@ void Publishing::send(Connection& connection, Batch& batch) {
     const std::scoped_lock lock(mutex_);
     return blocked_.empty();
   }();
-  if (!may_send) return;
   const std::scoped_lock lock(batch.mutex);
+  batch.blocked = !may_send;
+  if (!may_send) {
+    batch.changed.notify_all();
+    return;
+  }
   const auto before = batch.sent;
   while (!batch.given_up && batch.sent < batch.events.size() && open_ < parts_.pump.config.confirm_window &&
          connection.unsent_bytes() < kUnsentBytesMax) {
@@ -155,6 +173,8 @@ void Publishing::returned(const amqp_basic_return_t& method, const Content& cont
   for (auto& each : unconfirmed_) {
     if (!each.batch || each.returned || !id || each.batch->events[each.index]->id() != *id) continue;
     each.returned = true;
+    if (!must_redeclare_) redeclare_at_ = std::max<SteadyTime>(redeclare_at_, steady_clock::now() + kRedeclareAfter);
+    must_redeclare_ = true;
     returned_.add();
     return;
   }

@@ -27,6 +27,8 @@ class Publishing final : public Work, public Publisher {
 
   [[nodiscard]] Result<std::vector<Published>> publish(std::span<const events::EventPtr> batch, milliseconds wait,
                                                        std::stop_token stop) override;
+  /// Until the first try to connect has succeeded or failed. Once.
+  void await_first_try() { static_cast<void>(pump_.first_try()); }
   /// Why nothing can be published now; "" if it can. Any thread.
   [[nodiscard]] std::string trouble() const;
 
@@ -42,6 +44,7 @@ class Publishing final : public Work, public Publisher {
     std::size_t answered = 0;
     SteadyTime progress;                 // when something was sent last
     bool given_up = false;               // by the caller: what is not sent stays unsent
+    bool blocked = false;                // the broker lets nobody publish the rest
     std::optional<std::string> failure;  // the connection was lost
   };
   struct Unconfirmed {
@@ -81,6 +84,8 @@ class Publishing final : public Work, public Publisher {
   std::uint64_t first_tag_ = 1;
   std::optional<Refusal> closed_;  // why the channel is gone
   SteadyTime reopen_at_;           // not before, after it could not be opened
+  bool must_redeclare_ = false;    // something came back: perhaps somebody has deleted a queue or a binding
+  SteadyTime redeclare_at_;        // not before
   std::optional<TopicFilter> bound_types_;
   std::uint64_t bound_types_version_ = 0;
 

@@ -152,8 +152,9 @@ Attempt<Stream> Stream::connect(const Address& address, Waker& waker, const std:
   addrinfo* found = nullptr;
   const auto port = std::to_string(address.port);
   if (const auto error = ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &found); error != 0) {
-    return lasting(fmt::format("the host '{}' is unknown ({}): mend the host in the URL, or the name service",
-                               address.host, error == EAI_SYSTEM ? system_text(errno) : gai_strerror(error)));
+    auto text = fmt::format("the host '{}' is unknown ({}): mend the host in the URL, or the name service",
+                            address.host, error == EAI_SYSTEM ? system_text(errno) : gai_strerror(error));
+    return error == EAI_AGAIN ? absent(std::move(text)) : lasting(std::move(text));
   }
   const std::unique_ptr<addrinfo, AddressesDeleter> addresses(found);
   Attempt<int> fd = absent("no address");

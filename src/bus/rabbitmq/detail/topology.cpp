@@ -5,6 +5,8 @@
 namespace wfo::bus::rabbitmq {
 namespace {
 
+constexpr std::size_t kSaidMax = 1'000;
+
 std::unexpected<Trouble> trouble(std::string text, bool lasting) {
   return std::unexpected(Trouble{std::move(text), lasting});
 }
@@ -82,16 +84,33 @@ Attempt<void> Topology::declare(Connection& connection, const Address& address) 
   const Declaring declaring{connection, address};
   TRY(declare_exchange(declaring, config_.exchange));
   TRY(declare_exchange(declaring, config_.dead_letter_exchange));
-  for (const auto& spec : queues()) TRY(declare_one(declaring, spec));
+  const bool again = [&] {
+    const std::scoped_lock lock(mutex_);
+    return declared_once_;
+  }();
+  for (const auto& spec : queues()) {
+    const auto declared = declare_one(declaring, spec);
+    if (declared) continue;
+    if (!connection.is_alive() || (declared.error().lasting && !again)) return declared;
+    say_once(declared.error().text);
+  }
   connection.close_channel(kScratchChannel);
+  const std::scoped_lock lock(mutex_);
+  declared_once_ = true;
   return {};
+}
+
+void Topology::say_once(const std::string& text) {
+  const std::scoped_lock lock(mutex_);
+  if (said_.size() >= kSaidMax) said_.clear();
+  if (said_.insert(text).second) log_.warn("RabbitMQ: {}", text);
 }
 
 Attempt<void> Topology::declare_queue(Connection& connection, const Address& address, const std::string& queue) {
   const Declaring declaring{connection, address};
   for (const auto& spec : queues()) {
     if (spec.queue == queue) TRY(declare_one(declaring, spec));
-    if (spec.queue + std::string(kNetSuffix) == queue) TRY(declare_net(declaring, spec.queue));
+    if (!spec.plain && spec.queue + std::string(kNetSuffix) == queue) TRY(declare_net(declaring, spec.queue));
   }
   connection.close_channel(kScratchChannel);
   return {};
@@ -107,6 +126,12 @@ Attempt<void> Topology::declare_exchange(const Declaring& declaring, const std::
   if (declared) return {};
   const auto& refusal = declared.error();
   if (refusal.code == AMQP_PRECONDITION_FAILED) {
+    // Another argument, an alternate exchange say, does no harm. The broker names the first difference.
+    if (refusal.text.find("'type'") == std::string::npos && refusal.text.find("'durable'") == std::string::npos) {
+      say_once(fmt::format("{} exists with other arguments than ours and is used as it is; the broker says: {}", what,
+                           refusal.text));
+      return {};
+    }
     return trouble(fmt::format("{} exists, but is not the durable topic exchange that it must be: delete it, or set "
                                "another name; the broker says: {}",
                                what, refusal.text),
@@ -121,15 +146,17 @@ Attempt<void> Topology::declare_exchange(const Declaring& declaring, const std::
 }
 
 Attempt<void> Topology::declare_one(const Declaring& declaring, const QueueSpec& spec) {
-  TRY(declare_net(declaring, spec.queue));
   Arguments arguments;
-  arguments.text("x-queue-type", "quorum");
-  arguments.text("x-dead-letter-exchange", config_.dead_letter_exchange);
-  arguments.text("x-dead-letter-routing-key", spec.queue);
-  arguments.text("x-dead-letter-strategy", "at-least-once");
-  arguments.text("x-overflow", "reject-publish");
-  if (spec.single_active_consumer) arguments.flag("x-single-active-consumer");
-  without_delivery_limit(arguments, declaring.connection);
+  if (!spec.plain) {
+    TRY(declare_net(declaring, spec.queue));
+    arguments.text("x-queue-type", "quorum");
+    arguments.text("x-dead-letter-exchange", config_.dead_letter_exchange);
+    arguments.text("x-dead-letter-routing-key", spec.queue);
+    arguments.text("x-dead-letter-strategy", "at-least-once");
+    arguments.text("x-overflow", "reject-publish");
+    if (spec.single_active_consumer) arguments.flag("x-single-active-consumer");
+    without_delivery_limit(arguments, declaring.connection);
+  }
   TRY(ensure(declaring, spec.queue, arguments.table()));
   for (const auto& pattern : spec.bindings) TRY(bind(declaring, spec.queue, config_.exchange, pattern));
   return {};
@@ -160,13 +187,10 @@ Attempt<void> Topology::ensure(const Declaring& declaring, const std::string& qu
   if (declared) return {};
   const auto& refusal = declared.error();
   if (refusal.code == AMQP_PRECONDITION_FAILED) {
-    const std::scoped_lock lock(mutex_);
-    if (known_to_differ_.insert(queue).second) {
-      log_.warn(
-          "RabbitMQ: {} exists with other arguments than ours and is used as it is, without what it lacks of them; "
-          "the broker says: {}",
-          what, refusal.text);
-    }
+    say_once(fmt::format(
+        "{} exists with other arguments than ours and is used as it is, without what it lacks of them; the broker "
+        "says: {}",
+        what, refusal.text));
     return {};
   }
   if (found && refusal.code == AMQP_ACCESS_REFUSED) return {};  // somebody else made it, and we may use it
@@ -202,7 +226,8 @@ bool Topology::is_net(std::string_view queue) const {
   if (!queue.ends_with(kNetSuffix)) return false;
   queue.remove_suffix(kNetSuffix.size());
   const std::scoped_lock lock(mutex_);
-  return std::ranges::find(queues_, queue, &QueueSpec::queue) != queues_.end();
+  const auto found = std::ranges::find(queues_, queue, &QueueSpec::queue);
+  return found != queues_.end() && !found->plain;
 }
 
 int Topology::prefetch(std::string_view queue) const {

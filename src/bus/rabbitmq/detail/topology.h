@@ -21,7 +21,9 @@ class Topology {
  public:
   Topology(const RabbitConfig& config, Logger& log) : config_(config), log_(log), queues_(config.topology) {}
 
-  /// Declares everything. What is there already stays as it is.
+  /// Declares everything. What is there already stays as it is. The first time a refusal that somebody has to mend is
+  /// an error; else a queue that cannot be declared is told once and passed over, since most roles do without it, and
+  /// those that do not try again.
   [[nodiscard]] Attempt<void> declare(Connection& connection, const Address& address);
   /// One queue with its bindings, or one net; all else it takes for declared.
   [[nodiscard]] Attempt<void> declare_queue(Connection& connection, const Address& address, const std::string& queue);
@@ -38,6 +40,7 @@ class Topology {
  private:
   struct Declaring;
   [[nodiscard]] std::vector<QueueSpec> queues() const;
+  void say_once(const std::string& text);
   Attempt<void> declare_exchange(const Declaring& declaring, const std::string& exchange);
   Attempt<void> declare_one(const Declaring& declaring, const QueueSpec& spec);
   Attempt<void> declare_net(const Declaring& declaring, const std::string& queue);
@@ -49,7 +52,8 @@ class Topology {
   Logger& log_;
   mutable std::mutex mutex_;  // guards what follows
   std::vector<QueueSpec> queues_;
-  std::set<std::string> known_to_differ_;  // queues, about which it was said once
+  std::set<std::string> said_;  // what the log has; at most kSaidMax
+  bool declared_once_ = false;
   std::uint64_t version_ = 1;
 };
 

@@ -84,10 +84,14 @@ class RabbitTest : public testing::Test {
     for (int i = first; i <= last; ++i) all.push_back(samples::event(type, i));
     return all;
   }
-  /// Published and confirmed.
+  /// Published and confirmed, as soon as the broker is there.
   static void publish(RabbitBus& bus, int first, int last, std::string_view type = "order.placed") {
-    const auto outcomes = bus.publisher().publish(events(first, last, type), 60s, {});
-    ASSERT_TRUE(outcomes) << outcomes.error().message;
+    Result<std::vector<Published>> outcomes;
+    const bool taken = test::eventually([&] {
+      outcomes = bus.publisher().publish(events(first, last, type), 60s, {});
+      return outcomes.has_value();
+    });
+    ASSERT_TRUE(taken) << outcomes.error().message;
     ASSERT_THAT(*outcomes, testing::Each(Published::confirmed));
   }
   /// What comes, until there are `count`; whatever `receive` complains about meanwhile.

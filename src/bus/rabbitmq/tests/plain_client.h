@@ -33,8 +33,14 @@ class PlainClient {
   static amqp_bytes_t text(std::string_view text) { return {text.size(), const_cast<char*>(text.data())}; }
   static std::string view(const amqp_bytes_t& bytes) { return {static_cast<const char*>(bytes.bytes), bytes.len}; }
 
-  void declare_exchange(std::string_view name, std::string_view type) {
-    amqp_exchange_declare(connection_, channel_, text(name), text(type), 0, 1, 0, 0, amqp_empty_table);
+  /// `alternate`: where messages go that no queue wants; "": nowhere.
+  void declare_exchange(std::string_view name, std::string_view type, std::string_view alternate = {}) {
+    amqp_table_entry_t entry{};
+    entry.key = amqp_cstring_bytes("alternate-exchange");
+    entry.value.kind = AMQP_FIELD_KIND_UTF8;
+    entry.value.value.bytes = text(alternate);
+    amqp_exchange_declare(connection_, channel_, text(name), text(type), 0, 1, 0, 0,
+                          amqp_table_t{alternate.empty() ? 0 : 1, &entry});
     check(amqp_get_rpc_reply(connection_));
   }
   void declare_queue(std::string_view name, bool exclusive = false, amqp_table_t arguments = {0, nullptr}) {

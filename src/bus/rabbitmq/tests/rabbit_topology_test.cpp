@@ -67,6 +67,44 @@ TEST_F(RabbitTopologyTest, UsesAQueueThatExistsWithOtherArgumentsAfterOneLine) {
   EXPECT_THAT(log, HasSubstr("inequivalent arg"));
 }
 
+TEST_F(RabbitTopologyTest, LetsOthersDeclareAPlainQueueAfterIt) {
+  auto wanted = config();
+  wanted.topology = {{.queue = queue("theirs"), .bindings = {"order.*"}, .plain = true, .prefetch = 1}};
+  const auto bus = open(wanted);
+  PlainClient client(server_.url());
+  client.declare_queue(queue("theirs"));  // throws if it had arguments
+  publish(*bus, 1, 2);
+  EXPECT_EQ(client.waiting(queue("theirs")), 2U);
+  EXPECT_EQ(client.waiting(queue("theirs") + ".dlq"), std::nullopt) << "the net of a queue that drops nothing";
+}
+
+TEST_F(RabbitTopologyTest, UsesAnExchangeThatHasAnAlternate) {
+  PlainClient client(server_.url());
+  client.declare_exchange(exchange(), "topic", exchange() + ".unrouted");
+  capture_log();
+  const auto bus = open();
+  const auto consumer = consume(*bus, queue("one"));
+  publish(*bus, 1, 1);
+  EXPECT_THAT(logged(), HasSubstr("exchange '" + exchange() + "' exists with other arguments"));
+  EXPECT_EQ(numbers(receive(*consumer, 1)), range(1, 1));
+}
+
+TEST_F(RabbitTopologyTest, GoesOnWithoutAQueueThatCannotBeDeclaredAnyMore) {
+  auto wanted = config();
+  wanted.topology = {{queue("held"), {"order.placed"}}, {queue("free"), {"order.*"}}};
+  const auto first = open(wanted);
+  PlainClient client(server_.url());
+  client.delete_queue(queue("held"));
+  client.declare_queue(queue("held"), true);  // now it is another connection's alone
+  capture_log();
+  publish(*first, 1, 1);  // connects for publishing, and so declares all once more
+  EXPECT_THAT(logged(), HasSubstr("another connection holds it for itself"));
+  const auto consumer = consume(*first, queue("free"), {"order.*"});
+  EXPECT_EQ(numbers(receive(*consumer, 1)), range(1, 1));
+  const auto second = try_open(wanted);
+  ASSERT_FALSE(second) << "at first it is for somebody to mend";
+}
+
 TEST_F(RabbitTopologyTest, RefusesAnExchangeOfAnotherType) {
   PlainClient client(server_.url());
   client.declare_exchange(exchange(), "direct");
