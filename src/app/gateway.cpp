@@ -78,7 +78,9 @@ class InstallationGateway final : public Gateway {
         own_ = *std::move(own);
         return {};
       }
-      if (own.error().code != ErrorCode::conflict) return std::unexpected(std::move(own).error());
+      // Who holds a directory may answer soon. A database is held by nobody.
+      const bool may_be_held = own.error().code == ErrorCode::conflict && store_kind(config_) == StoreKind::sqlite;
+      if (!may_be_held) return std::unexpected(std::move(own).error());
       if (is_served(config_)) {
         server_.emplace(api::LocalClientConfig{.socket_path = socket_path(config_)});
         return {};
