@@ -31,7 +31,12 @@ export const readLines = (file) =>
 export const say = (word, more = {}) => process.stdout.write(`${JSON.stringify({ word, ...more })}\n`);
 
 /** Closes it in good order, if there is still somebody to answer. */
-const closed = (connection, lost) => Promise.race([connection.close().catch(() => {}), lost, sleep(2000)]);
+async function closed(connection, lost) {
+  let timer;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, 2000)));
+  await Promise.race([connection.close().catch(() => {}), lost, late]);
+  clearTimeout(timer); // nobody ends while it runs
+}
 
 let isAsked = false;
 /** A promise that resolves when this process is asked to end. */
