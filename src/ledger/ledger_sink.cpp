@@ -4,18 +4,16 @@
 
 #include "delivery/drain_sink.h"
 #include "events/types.h"
+#include "store/outbox.h"
 
 namespace wfo::ledger {
 namespace {
 
 /// The record of an event, with what search finds it by.
 store::LedgerRecord record_of(const events::EventPtr& event, Timestamp received_at) {
-  store::LedgerRecord record{.event = event, .workflow = {}, .opportunity = {}, .received_at = received_at};
-  const auto data = event->data();
-  if (const auto value = data.find("workflowId")) {
-    if (const auto id = value->uuid()) record.workflow = WorkflowId(*id);
-  }
-  if (const auto value = data.find("opportunityId")) {
+  store::LedgerRecord record{
+      .event = event, .workflow = store::run_of(*event), .opportunity = {}, .received_at = received_at};
+  if (const auto value = event->data().find("opportunityId")) {
     // An id that a CRM gave stands for the same opportunity as the uuid that was made of it.
     if (const auto id = value->uuid()) {
       record.opportunity = OpportunityId(*id);

@@ -19,12 +19,6 @@ constexpr std::size_t kWakeBatchMax = 1'000;        // runs woken in one transac
 constexpr std::size_t kCheckBatchMax = 1'000;       // repairs in one transaction
 constexpr std::size_t kForeignRunsMax = 1'000'000;  // ids of runs without a definition that are remembered
 
-std::optional<WorkflowId> workflow_of(const events::Event& event) {
-  const auto value = event.data().find("workflowId");
-  const auto id = value ? value->uuid() : std::nullopt;
-  return id ? std::optional(WorkflowId(*id)) : std::nullopt;
-}
-
 std::unexpected<Error> no_such_run(const WorkflowId& id) {
   return fail(ErrorCode::not_found, "there is no workflow {}", id.to_string());
 }
@@ -126,7 +120,7 @@ Result<delivery::Handler::Apply> Orchestrator::prepare(std::span<const bus::Deli
   for (const bus::Delivery& delivery : batch) {
     const events::EventPtr& event = delivery.event;
     const bool may_answer = state_->types.answers.contains(event->type());
-    const auto workflow = may_answer ? workflow_of(*event) : std::nullopt;
+    const auto workflow = may_answer ? store::run_of(*event) : std::nullopt;
     if (workflow) {
       Prompt prompt;
       prompt.kind = Prompt::Kind::answer;
