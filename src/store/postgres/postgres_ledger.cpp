@@ -14,6 +14,7 @@
 #include "store/postgres/detail/connection.h"
 #include "store/postgres/detail/migrate.h"
 #include "store/postgres/detail/pool.h"
+#include "store/postgres/detail/rights.h"
 #include "store/postgres/detail/tables.h"
 #include "store/text.h"
 
@@ -23,6 +24,12 @@ namespace {
 constexpr std::string_view kAppending = "append";  // the lease; `append_entries` checks it
 // A statement of 1 GiB is more than the server takes, and would end the connection.
 constexpr std::size_t kBatchBytesMax = std::size_t{256} << 20;
+
+// Appending needs no right to change or delete an entry.
+constexpr TableRights kRights[] = {{"leases", "SELECT INSERT UPDATE"},   {"tenants", "SELECT INSERT UPDATE"},
+                                   {"event_types", "SELECT INSERT"},     {"entries", "SELECT INSERT"},
+                                   {"blocks", "SELECT INSERT UPDATE"},   {"quarantine", "SELECT INSERT"},
+                                   {"positions", "SELECT INSERT UPDATE"}};
 
 /// The places of things in an array of distinct ones, from 1, as PostgreSQL counts.
 template <class T>
@@ -139,23 +146,6 @@ LedgerEntry read_entry(const Row& row, const TenantId& tenant) {
   return entry;
 }
 
-/// What the role cannot do and must be able to. Appending needs no right to change or delete an entry.
-Result<void> check_rights(Connection& connection) {
-  TRY_ASSIGN(
-      const Rows rows,
-      connection.run("SELECT current_user::text, coalesce(string_agg(format('%s ON %s', privilege, name), ', '), "
-                     "'') FROM (SELECT n.name, p.privilege FROM (VALUES ('leases', true), ('tenants', true), "
-                     "('event_types', false), ('entries', false), ('blocks', true), ('quarantine', false), "
-                     "('positions', true)) AS n (name, is_updated), (VALUES ('SELECT'), ('INSERT'), ('UPDATE')) "
-                     "AS p (privilege) WHERE (p.privilege <> 'UPDATE' OR n.is_updated) AND NOT "
-                     "has_table_privilege(n.name::regclass, p.privilege)) AS missing"));
-  const std::string_view missing = rows[0].text_view(1);
-  if (missing.empty()) return {};
-  return fail(ErrorCode::invalid_argument, "the role {} lacks rights in the schema {} of database {} at {}: GRANT {}",
-              rows[0].text_view(0), connection.schema(), connection.server().database, connection.server().address,
-              missing);
-}
-
 }  // namespace
 
 Result<void> check(const PostgresLedgerConfig& config) {
@@ -171,9 +161,10 @@ Result<void> check(const PostgresLedgerConfig& config) {
 }
 
 struct PostgresLedger::State {
-  State(ConnectionOptions options, int connections, Logger& logger, Metrics& metrics)
+  State(const ConnectionOptions& options, int connections, Logger& logger, Metrics& metrics)
       : log(logger),
-        pool(std::move(options), connections, "ledger", logger, metrics),
+        pool(options, connections, "ledger", logger, metrics, "ledger.connections"),
+        spare(for_leases(options), 1, "ledger", Logger::silent(), metrics),
         commit_failures(metrics.counter("ledger_store_commit_failures_total",
                                         "Commits of the ledger that the disk or the database refused")),
         commit_seconds(metrics.histogram("ledger_store_commit_seconds",
@@ -192,6 +183,7 @@ struct PostgresLedger::State {
 
   Logger& log;
   Pool pool;
+  Pool spare;  // one connection, for the lease
   Counter& commit_failures;
   Histogram& commit_seconds;
   std::string description;
@@ -214,7 +206,7 @@ Result<std::unique_ptr<PostgresLedger>> PostgresLedger::open(PostgresLedgerConfi
   const auto connect = [&]() -> Result<std::pair<Connection, int>> {
     TRY_ASSIGN(Connection connection, Connection::open(options));
     TRY_ASSIGN(const int version, migrate(connection, as_migrations(embedded::postgres_ledger_migrations()), "ledger"));
-    TRY(check_rights(connection));
+    TRY(check_rights(connection, kRights));
     return std::pair(std::move(connection), version);
   };
   auto connected = connect();
@@ -238,12 +230,12 @@ Result<std::unique_ptr<PostgresLedger>> PostgresLedger::open(PostgresLedgerConfi
 const std::string& PostgresLedger::description() const { return state_->description; }
 
 Result<std::optional<Lease>> PostgresLedger::acquire(std::string_view holder, milliseconds length) {
-  TRY_ASSIGN(const Pool::Lease connection, state_->pool.take());
+  TRY_ASSIGN(const Pool::Lease connection, state_->spare.take());
   return LeasesTable(*connection, nullptr).acquire(kAppending, holder, length);
 }
 
 Result<void> PostgresLedger::release(Epoch epoch) {
-  TRY_ASSIGN(const Pool::Lease connection, state_->pool.take());
+  TRY_ASSIGN(const Pool::Lease connection, state_->spare.take());
   return LeasesTable(*connection, nullptr).release(kAppending, epoch);
 }
 

@@ -15,7 +15,7 @@ struct PostgresLedgerConfig {
   /// As `PostgresStoreConfig::url`; may name another database and another role than that of the store.
   std::string url = {};
   std::string schema = "wfo_ledger";        // 1..63 of a-z, 0-9, _ and -, not beginning with pg_
-  int connections = 3;                      // 1..100: calls at once
+  int connections = 3;                      // 1..100: calls at once; and one for the lease
   std::chrono::seconds connect_timeout{5};  // 2 s..300 s, for each host
   milliseconds statement_timeout{30'000};   // 100 ms..1 h: a statement that takes longer fails
   milliseconds lock_timeout{10'000};        // 100 ms..1 h: so does one that waits longer for a lock
@@ -27,7 +27,8 @@ struct PostgresLedgerConfig {
 [[nodiscard]] Result<void> check(const PostgresLedgerConfig& config);
 
 /// The ledger in a schema of its own in PostgreSQL, which several processes may share
-/// (docs/adr/0010-postgres-ledger.md). Any thread; at most `connections` calls at once, others wait.
+/// (docs/adr/0010-postgres-ledger.md). Any thread; at most `connections` calls at once, others wait, up to 10 s, and
+/// are then `unavailable`. The lease goes over one connection more, so that no searches cost it.
 ///
 /// An append is one statement, so one round trip and one transaction: no lock is ever held while the server waits for
 /// this process, which may have been paused. Appends of one tenant go one after the other, whoever makes them, and its

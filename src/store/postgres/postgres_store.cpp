@@ -24,13 +24,12 @@ constexpr std::chrono::seconds kTriesTimeMax{15};  // and no new one after that
 constexpr milliseconds kPauseMax{8};               // between two, times the number of tries
 constexpr milliseconds kPollMin{20};               // of the log, for what others commit
 constexpr milliseconds kPollMax{100};              // while nothing comes
-constexpr milliseconds kSpareTimeout{3'000};       // of a statement on the spare connection: as long as leases last
-constexpr milliseconds kSpareMargin{1'000};        // and so much longer we wait for the answer
 
-constexpr std::string_view kTables[] = {"dead_letters", "definitions", "documents",   "inbox",         "leases",
-                                        "log",          "log_counter", "log_trimmed", "opportunities", "outbox",
-                                        "positions",    "results",     "runs",        "triggers"};
-constexpr std::string_view kRights[] = {"SELECT", "INSERT", "UPDATE", "DELETE"};
+constexpr std::string_view kAll = "SELECT INSERT UPDATE DELETE";
+constexpr TableRights kRights[] = {
+    {"dead_letters", kAll}, {"definitions", kAll}, {"documents", kAll},   {"inbox", kAll},   {"leases", kAll},
+    {"log", kAll},          {"log_counter", kAll}, {"log_trimmed", kAll}, {"outbox", kAll},  {"opportunities", kAll},
+    {"positions", kAll},    {"results", kAll},     {"runs", kAll},        {"triggers", kAll}};
 
 /// Ends the transaction of a connection, whatever way the call ends.
 struct RollBack {
@@ -55,14 +54,6 @@ ConnectionOptions options_of(const PostgresStoreConfig& config) {
           .application = config.application};
 }
 
-ConnectionOptions spare_options_of(const PostgresStoreConfig& config) {
-  ConnectionOptions options = options_of(config);
-  options.statement_timeout = std::min(options.statement_timeout, kSpareTimeout);
-  options.lock_timeout = std::min(options.lock_timeout, kSpareTimeout);
-  options.answer_margin = kSpareMargin;
-  return options;
-}
-
 }  // namespace
 
 Result<void> check(const PostgresStoreConfig& config) {
@@ -82,7 +73,7 @@ struct PostgresStore::State {
       : config(std::move(wanted)),
         context{known, time, config.lease_clock, config.outbox},
         pool(options_of(config), config.connections, "store", log, metrics, "store.connections"),
-        spare(spare_options_of(config), 1, "store", Logger::silent(), metrics),
+        spare(for_leases(options_of(config)), 1, "store", Logger::silent(), metrics),
         transactions(metrics.counter("store_transactions_total", "Transactions that were committed")),
         commits(metrics.counter("store_commits_total", "Commits, each of one or several transactions")),
         commit_failures(
@@ -135,7 +126,7 @@ Result<std::unique_ptr<PostgresStore>> PostgresStore::open(PostgresStoreConfig c
   if (!connected) return std::unexpected(with_context(std::move(connected).error(), "store"));
   Connection connection = *std::move(connected);
   TRY_ASSIGN(const int version, migrate(connection, as_migrations(embedded::postgres_migrations()), "store"));
-  if (auto checked = check_rights(connection, kTables, kRights); !checked) {
+  if (auto checked = check_rights(connection, kRights); !checked) {
     return std::unexpected(with_context(std::move(checked).error(), "store"));
   }
   const Connection::Server& server = connection.server();

@@ -1,8 +1,17 @@
 #include "store/postgres/detail/pool.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace wfo::store::postgres {
+
+ConnectionOptions for_leases(ConnectionOptions options) {
+  constexpr milliseconds kTimeout{3'000};
+  options.statement_timeout = std::min(options.statement_timeout, kTimeout);
+  options.lock_timeout = std::min(options.lock_timeout, kTimeout);
+  options.answer_margin = milliseconds(1'000);
+  return options;
+}
 
 Pool::Pool(ConnectionOptions options, int connections, std::string what, Logger& log, Metrics& metrics,
            std::string setting)

@@ -16,6 +16,9 @@
 
 namespace wfo::store::postgres {
 
+/// The same for a connection that is kept for leases: an answer is waited for about as long as those last.
+[[nodiscard]] ConnectionOptions for_leases(ConnectionOptions options);
+
 /// A bounded number of connections, made when they are needed and kept; broken ones are thrown away, and with them all
 /// that are idle, since a server that is gone is gone for all. Any thread.
 class Pool {

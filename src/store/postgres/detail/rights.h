@@ -8,9 +8,13 @@
 
 namespace wfo::store::postgres {
 
-/// That the connection's role has each of `rights` (`SELECT`, …) on each of `tables` of the connection's schema.
-/// Errors: `invalid_argument` names the role and what is to be granted; else as the connection.
-[[nodiscard]] Result<void> check_rights(Connection& connection, std::span<const std::string_view> tables,
-                                        std::span<const std::string_view> rights);
+struct TableRights {
+  std::string_view table;
+  std::string_view rights;  // `SELECT INSERT …`
+};
+
+/// That the connection's role has these on the tables of the connection's schema. Errors: `invalid_argument` names the
+/// role and what is to be granted; else as the connection.
+[[nodiscard]] Result<void> check_rights(Connection& connection, std::span<const TableRights> needed);
 
 }  // namespace wfo::store::postgres

@@ -134,6 +134,23 @@ class HeldTenant {
   test::PostgresSession session_;
 };
 
+TEST_F(PostgresLedgerTest, KeepsItsLeaseHoweverManySearchesThereAre) {
+  PostgresLedgerConfig one_connection = config();
+  one_connection.connections = 1;
+  const auto opened = try_open(one_connection);
+  ASSERT_TRUE(opened) << error_of(opened);
+  PostgresLedger& ledger = **opened;
+  test::PostgresSession session(server().ledger_url());
+  session.execute(fmt::format("BEGIN; LOCK TABLE {}.tenants", schema_.name()));
+  auto busy = std::async(std::launch::async, [&] { return ledger.size(kTenant); });
+  EXPECT_TRUE(test::eventually([&] { return sessions("wait_event_type = 'Lock'") == 1; }));
+  const auto lease = ledger.acquire("a", kLong);
+  EXPECT_TRUE(lease && *lease) << error_of(lease);
+  EXPECT_TRUE(ledger.release(1));
+  session.execute("COMMIT");
+  EXPECT_EQ(busy.get(), 0);
+}
+
 TEST_F(PostgresLedgerTest, SaysWhichServerDatabaseAndSchemaItFound) {
   const std::string description = open()->description();
   EXPECT_NE(description.find("PostgreSQL 15."), std::string::npos) << description;
