@@ -107,6 +107,22 @@ TEST_P(OpportunityContract, LoadsInTheOrderAskedFor) {
   EXPECT_EQ(found[2], opportunity(1));
 }
 
+TEST_P(OpportunityContract, LoadsThoseOfSeveralTenantsAtOnce) {
+  upsert({opportunity(1), opportunity(2), opportunity(1, kOtherTenant)});
+  const std::vector<store::OpportunityKey> keys{{kOtherTenant, id<OpportunityId>(1)},
+                                                {kTenant, id<OpportunityId>(2)},
+                                                {kOtherTenant, id<OpportunityId>(2)},
+                                                {kTenant, id<OpportunityId>(1)},
+                                                {kOtherTenant, id<OpportunityId>(1)}};
+  const std::vector<std::optional<Opportunity>> expected{opportunity(1, kOtherTenant), opportunity(2), std::nullopt,
+                                                         opportunity(1), opportunity(1, kOtherTenant)};
+  EXPECT_EQ(value(read([&](const Transaction& t) { return t.opportunities().load(keys); })), expected);
+  EXPECT_EQ(value(write([&](Transaction& t) { return t.opportunities().load(keys); })), expected);
+  EXPECT_TRUE(value(read([](const Transaction& t) {
+                return t.opportunities().load(std::span<const store::OpportunityKey>());
+              })).empty());
+}
+
 TEST_P(OpportunityContract, GivesTheClosedOnesOfATenantInTheOrderOfTheirIds) {
   Opportunity lost = opportunity(1);
   lost.state = StageState::lost;
