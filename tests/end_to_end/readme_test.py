@@ -83,5 +83,24 @@ class Readme(unittest.TestCase):
             self.assertEqual(set(self.ids), {"WORKFLOW", "LETTER"})
 
 
+    def test_the_servers_section_works_as_it_stands(self):
+        text = (SOURCE / "README.md").read_text(encoding="utf-8")
+        section = re.search(r"^## On PostgreSQL and RabbitMQ$(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
+        commands = [line[4:] for line in section.splitlines() if line.startswith("    ")]
+        self.assertGreater(len(commands), 7)
+        with temporary_folder() as folder:
+            folder.chmod(0o711)  # as root PostgreSQL runs as another user
+            (folder / "build").mkdir()
+            os.symlink(BINARY, folder / "build" / "wfo")
+            for name in ("examples", "scripts"):
+                os.symlink(SOURCE / name, folder / name)
+            script = "\n".join(commands).replace("/tmp/", f"{folder}/")
+            environment = {**os.environ, "TMPDIR": str(folder), "WFO_HTTP_PORT": "0"}
+            done = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=folder, env=environment,
+                                  capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
+            self.assertEqual(done.returncode, 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
+            self.assertIn("workflow.opportunity.analysis.completed", done.stdout)
+
+
 if __name__ == "__main__":
     unittest.main()
