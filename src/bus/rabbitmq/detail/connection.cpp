@@ -10,6 +10,7 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
+constexpr auto kChannelGoodbye = 5s;                      // for closing a channel, for which others wait
 constexpr auto kGoodbye = 2s;                             // how long a peer may take to answer when we end
 constexpr std::uint16_t kChannelMax = 2'047;              // as many as RabbitMQ allows by default
 constexpr std::size_t kOutKeptBytes = 4 * 1024 * 1024;    // capacity that an empty output buffer keeps
@@ -370,12 +371,17 @@ void Connection::finish(Channel channel, ChannelState& state) {
 
 Connection::Answer Connection::call(Channel channel, amqp_method_number_t id, void* method,
                                     amqp_method_number_t answer) {
+  return call(channel, id, method, answer, options_.answer_timeout);
+}
+
+Connection::Answer Connection::call(Channel channel, amqp_method_number_t id, void* method, amqp_method_number_t answer,
+                                    milliseconds timeout) {
   auto& state = channels_[channel];
   state.awaited = answer;
   state.answered = false;
   state.refusal = {};
   send(channel, id, method);
-  auto deadline = steady_clock::now() + options_.answer_timeout;
+  auto deadline = steady_clock::now() + timeout;
   bool hurries = false;
   while (!state.answered) {
     if (stop_.stop_requested() && !hurries) {
@@ -408,7 +414,8 @@ void Connection::close_channel(Channel channel) {
   state.assembly.reset();
   amqp_channel_close_t close{};
   close.reply_code = AMQP_REPLY_SUCCESS;
-  (void)call(channel, AMQP_CHANNEL_CLOSE_METHOD, &close, AMQP_CHANNEL_CLOSE_OK_METHOD);
+  (void)call(channel, AMQP_CHANNEL_CLOSE_METHOD, &close, AMQP_CHANNEL_CLOSE_OK_METHOD,
+             std::min<milliseconds>(options_.answer_timeout, kChannelGoodbye));
 }
 
 bool Connection::is_open(Channel channel) const {
@@ -428,10 +435,10 @@ void Connection::close() {
     channel.is_open = false;
     channel.assembly.reset();
   }
-  options_.answer_timeout = std::min<milliseconds>(options_.answer_timeout, kGoodbye);
   amqp_connection_close_t close{};
   close.reply_code = AMQP_REPLY_SUCCESS;
-  (void)call(0, AMQP_CONNECTION_CLOSE_METHOD, &close, AMQP_CONNECTION_CLOSE_OK_METHOD);
+  (void)call(0, AMQP_CONNECTION_CLOSE_METHOD, &close, AMQP_CONNECTION_CLOSE_OK_METHOD,
+             std::min<milliseconds>(options_.answer_timeout, kGoodbye));
 }
 
 }  // namespace wfo::bus::rabbitmq

@@ -112,6 +112,8 @@ class Connection {
         listener_(listener),
         waker_(waker),
         stop_(stop) {}
+  Answer call(Channel channel, amqp_method_number_t id, void* method, amqp_method_number_t answer,
+              milliseconds timeout);
   Attempt<void> login(SteadyTime deadline);
   Attempt<void> await(amqp_method_number_t id, SteadyTime deadline);
   [[nodiscard]] Trouble refused_login() const;
