@@ -127,6 +127,11 @@ Result<std::unique_ptr<SqliteExport>> SqliteExport::open(const DataDirectory& di
   if (!exists(folder)) {
     return fail(ErrorCode::not_found, "{} holds no installation: there is no {} in it", folder.string(), kStoreFile);
   }
+  // Made anew it would be empty, and nobody would know that there had been one.
+  if (std::error_code error; !std::filesystem::is_regular_file(folder / kLedgerFile, error)) {
+    return fail(ErrorCode::not_found, "{} has no {}: put it back, or serve the directory once to begin a new one",
+                folder.string(), kLedgerFile);
+  }
   TRY_ASSIGN(Database store, open_file(folder / kStoreFile, as_migrations(embedded::store_migrations())));
   TRY_ASSIGN(Database ledger, open_file(folder / kLedgerFile, as_migrations(embedded::ledger_migrations())));
   return std::unique_ptr<SqliteExport>(

@@ -13,7 +13,8 @@ class SqliteExport final : public TransferSource {
   /// Whether there is an installation in the folder.
   [[nodiscard]] static bool exists(const std::filesystem::path& folder);
   /// Brings the files to the newest schema, as serving would. `directory` must outlive the export. Errors: `not_found`
-  /// there is no installation in it; `conflict` its schema is newer than this program; `unavailable`; `corruption`.
+  /// there is no installation in it, or no ledger; `conflict` its schema is newer than this program; `unavailable`;
+  /// `corruption`.
   [[nodiscard]] static Result<std::unique_ptr<SqliteExport>> open(const DataDirectory& directory);
   ~SqliteExport() override;
 

@@ -62,7 +62,10 @@ Result<void> check_installation(Connection& connection, bool outbox, const std::
   };
   TRY_ASSIGN(const auto moved_to, ask("SELECT moved_to FROM installation WHERE moved_to <> ''"));
   if (moved_to) {
-    return fail(ErrorCode::conflict, "{}: everything was moved to {}; serve that instead", file, *moved_to);
+    return fail(
+        ErrorCode::conflict,
+        "{}: everything was moved to {}; serve that instead, or, if the move did not end, run `wfo migrate` again",
+        file, *moved_to);
   }
   TRY_ASSIGN(const auto used, ask("SELECT 1 FROM log UNION ALL SELECT 1 FROM log_trimmed LIMIT 1"));
   if (used) {
