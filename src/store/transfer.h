@@ -94,9 +94,10 @@ class TransferSource {
   /// How far each consumer of the log has come, that of the ledger among them.
   [[nodiscard]] virtual Result<std::vector<std::pair<std::string, Sequence>>> positions() = 0;
 
-  /// Where it was moved to; nothing: it is the one that counts.
+  /// What `mark_moved` was given; nothing: it is the one that counts.
   [[nodiscard]] virtual Result<std::optional<std::string>> moved_to() = 0;
-  /// From now on nobody can serve it. Durable when it returns.
+  /// From now on nobody can serve it. Durable when it returns. `target`: where everything is, for people, and how the
+  /// target knows that it is from here.
   [[nodiscard]] virtual Result<void> mark_moved(std::string_view target) = 0;
 };
 

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include "base/digest.h"
+#include "base/uuid.h"
 #include "bus/topic.h"
 #include "embedded/postgres_ledger_migrations.h"
 #include "embedded/postgres_migrations.h"
@@ -21,8 +24,21 @@ namespace {
 constexpr std::size_t kPieceRowsMax = 2'000;
 constexpr std::size_t kPieceBytesMax = std::size_t{4} << 20;
 constexpr milliseconds kStatementTimeout = std::chrono::minutes(30);  // a VACUUM of a large table is one statement
-constexpr std::string_view kMovingSuffix = "_moving";
-constexpr std::string_view kComment = "wfo: being filled by wfo migrate";
+constexpr std::string_view kNamesTimeout = "1min";                    // for marking the source
+
+/// How the source says where it was moved to. The number is what counts: the same server has several addresses.
+std::string mark_of(std::string_view target, std::string_view move) {
+  return fmt::format("{} (move {})", target, move);
+}
+/// The number of the move in a mark; "" without.
+std::string move_in(std::string_view mark) {
+  constexpr std::string_view kBefore = " (move ";
+  const auto at = mark.rfind(kBefore);
+  if (at == std::string_view::npos || !mark.ends_with(')')) return "";
+  const auto number = mark.substr(at + kBefore.size(), mark.size() - at - kBefore.size() - 1);
+  return Uuid::parse(number) ? std::string(number) : "";
+}
+std::string comment_of(std::string_view move) { return fmt::format("{}, move {}", kMovingComment, move); }
 
 Error with_table(Error error, TransferTable table) { return with_context(std::move(error), name(table)); }
 
@@ -217,16 +233,19 @@ struct Found {
   bool exists = false;
   bool is_empty = true;
   std::string comment;
+  std::string owner;
+  bool is_ours = true;  // the role may drop it
 };
 
 Result<Found> look_at(Connection& connection, const std::string& schema) {
   TRY_ASSIGN(const Rows rows,
              connection.run("SELECT coalesce(obj_description(n.oid, 'pg_namespace'), ''), NOT EXISTS (SELECT FROM "
                             "pg_class c WHERE c.relnamespace = n.oid) AND NOT EXISTS (SELECT FROM pg_proc p WHERE "
-                            "p.pronamespace = n.oid) FROM pg_namespace n WHERE n.nspname = $1::text",
+                            "p.pronamespace = n.oid), pg_get_userbyid(n.nspowner)::text, pg_has_role(n.nspowner, "
+                            "'USAGE') FROM pg_namespace n WHERE n.nspname = $1::text",
                             Params().add_text(schema)));
   if (rows.empty()) return Found{};
-  return Found{true, rows[0].boolean(1), rows[0].text(0)};
+  return Found{true, rows[0].boolean(1), rows[0].text(0), rows[0].text(2), rows[0].boolean(3)};
 }
 
 class Import {
@@ -245,12 +264,9 @@ class Import {
 
   Result<ImportReport> run() {
     TRY(open_parts());
-    TRY_ASSIGN(const auto moved_to, source_.moved_to());
-    if (moved_to && *moved_to != report_.target) {
-      return fail(ErrorCode::conflict, "{} was moved to {}, not to {}", source_.description(), *moved_to,
-                  report_.target);
-    }
-    for (Part& part : parts_) TRY(look(part, moved_to.has_value()));
+    TRY_ASSIGN(const auto mark, source_.moved_to());
+    move_ = mark ? move_in(*mark) : SystemIdSource(clock_).next().to_string();
+    for (Part& part : parts_) TRY(look(part, mark));
     report_.was_there = std::ranges::all_of(parts_, &Part::is_done);
     for (Part& part : parts_) {
       if (part.is_done) continue;
@@ -265,9 +281,10 @@ class Import {
     report_.awaiting_publication = known_.at(TransferTable::outbox).rows;
     if (report_.was_there) return std::move(report_);
     TRY(stopped());
-    // From here on only one of the two can be served: none, then the target.
-    TRY(source_.mark_moved(report_.target));
-    TRY(give_names());
+    if (auto named = name_and_mark(); !named) {
+      for (Part& part : parts_) part.connection.roll_back();
+      return std::unexpected(std::move(named).error());
+    }
     log_.info("migrate: {} was moved to {}", source_.description(), report_.target);
     return std::move(report_);
   }
@@ -333,32 +350,52 @@ class Import {
     return {};
   }
 
+  static std::unexpected<Error> in_use(const Part& part) {
+    return fail(ErrorCode::conflict,
+                "{} has tables already; a move needs a schema of its own: name another one, or drop it, if nobody "
+                "needs what is in it",
+                part.description());
+  }
+
   /// Whether there is room for the part, or it is there already.
-  Result<void> look(Part& part, bool is_marked) {
+  Result<void> look(Part& part, const std::optional<std::string>& mark) {
     TRY_ASSIGN(const Found found, look_at(part.connection, part.schema));
-    if (!found.exists || found.is_empty) return {};
-    const auto in_use = [&] {
-      return fail(ErrorCode::conflict,
-                  "{} has tables already; a move needs a schema of its own: name another one, or drop it, if nobody "
-                  "needs what is in it",
+    const auto elsewhere = [&] {
+      return fail(ErrorCode::conflict, "{} was moved to {}; {} has nothing of that move", source_.description(), *mark,
                   part.description());
     };
+    if (!found.exists || found.is_empty) {
+      if (!found.is_ours) {
+        return fail(ErrorCode::invalid_argument,
+                    "{} is empty and belongs to the role {}; a move replaces it, so drop it, or let that role move",
+                    part.description(), found.owner);
+      }
+      if (!mark) return {};
+      // Whoever is marked has had all of it beside the schema.
+      TRY_ASSIGN(const Found moving, look_at(part.connection, part.moving));
+      if (move_.empty() || moving.comment != comment_of(move_)) return elsewhere();
+      return {};
+    }
     // An import gives its name to no schema before the source is marked.
-    if (!is_marked) return in_use();
+    if (!mark) return in_use(part);
     TRY_ASSIGN(const Rows noted,
-               part.connection.run("SELECT to_regclass(quote_ident($1) || '.moved_tables') IS NOT NULL",
+               part.connection.run("SELECT FROM pg_attribute WHERE attrelid = to_regclass(quote_ident($1) || "
+                                   "'.moved_tables') AND attname = 'move' AND NOT attisdropped",
                                    Params().add_text(part.schema)));
-    if (!noted[0].boolean(0)) return in_use();
+    if (noted.empty()) return elsewhere();
     // By its own literal: a connection's search path does not go there.
     moved_tables_.push_back(std::make_unique<std::string>(
-        fmt::format("SELECT name, rows, digest FROM {}.moved_tables", quoted(part.schema))));
+        fmt::format("SELECT name, rows, digest, move FROM {}.moved_tables", quoted(part.schema))));
     TRY_ASSIGN(const Rows rows, part.connection.run(moved_tables_.back()->c_str()));
     std::map<std::string, Content, std::less<>> contents;
-    for (const Row row : rows) contents[row.text(0)] = {row.integer(1), row.text(2)};
+    for (const Row row : rows) {
+      if (row.text(3) != move_) return elsewhere();
+      contents[row.text(0)] = {row.integer(1), row.text(2)};
+    }
     for (const TransferTable table : all_transfer_tables()) {
       if (is_of_ledger(table) != part.of_ledger) continue;
       const auto content = contents.find(name(table));
-      if (content == contents.end()) return in_use();
+      if (content == contents.end()) return elsewhere();
       known_[table] = content->second;
       if (table == TransferTable::inbox || table == TransferTable::outbox) continue;  // hold what the move itself wrote
       TransferDigest digest;
@@ -366,7 +403,10 @@ class Import {
         digest.add(row);
         return {};
       }));
-      if (digest.rows() != content->second.rows || digest.to_hex() != content->second.digest) return in_use();
+      if (digest.rows() != content->second.rows || digest.to_hex() != content->second.digest) {
+        return fail(ErrorCode::conflict, "{}: {} is not what was moved to {}: it was changed since", name(table),
+                    source_.description(), part.description());
+      }
     }
     part.is_done = true;
     return {};
@@ -375,14 +415,14 @@ class Import {
   /// Makes the schema anew, with tables that are empty.
   Result<void> make_schema(Part& part) {
     TRY_ASSIGN(const Found found, look_at(part.connection, part.moving));
-    if (found.exists && found.comment != kComment) {
+    if (found.exists && !found.comment.starts_with(kMovingComment)) {
       return fail(ErrorCode::conflict, "{}: there is a schema {} that is not from an earlier move", part.description(),
                   part.moving);
     }
     const std::string schema = quoted(part.moving);
     std::string script;
     if (found.exists) script += fmt::format("DROP SCHEMA {} CASCADE; ", schema);
-    script += fmt::format("CREATE SCHEMA {0}; COMMENT ON SCHEMA {0} IS '{1}'", schema, kComment);
+    script += fmt::format("CREATE SCHEMA {0}; COMMENT ON SCHEMA {0} IS '{1}'", schema, comment_of(move_));
     if (auto made = part.connection.execute(script); !made) {
       if (part.connection.sqlstate() != "42501") return made;
       return fail(ErrorCode::invalid_argument,
@@ -393,7 +433,8 @@ class Import {
                                            : as_migrations(embedded::postgres_migrations());
     TRY(migrate(part.connection, migrations, part.of_ledger ? "ledger" : "store"));
     return part.connection.execute(
-        "CREATE TABLE moved_tables (name text PRIMARY KEY, rows bigint NOT NULL, digest text NOT NULL)");
+        "CREATE TABLE moved_tables (name text PRIMARY KEY, rows bigint NOT NULL, digest text NOT NULL, "
+        "move text NOT NULL)");
   }
 
   Result<void> fill(Part& part) {
@@ -402,6 +443,7 @@ class Import {
       TRY_ASSIGN(source_log_, source_.log());
       if (source_log_.is_bus) {
         TRY_ASSIGN(const auto positions, source_.positions());
+        TRY(check_gap(positions));
         passed_.emplace(config_.queues, positions);
       }
     }
@@ -416,6 +458,9 @@ class Import {
       tell("copy", table, done, total);
       TRY(source_.read(table, [&, this, table = table, &writer = writer](const TransferRow& row) -> Result<void> {
         TRY(writer.add(row));
+        if (table == TransferTable::inbox && passed_) {
+          noted_.emplace(std::get<std::string>(row[0]), std::get<std::string>(row[1]), std::get<std::string>(row[2]));
+        }
         if (table == TransferTable::log && passed_) {
           TRY(hand_over(row, writers.at(TransferTable::outbox), writers.at(TransferTable::inbox)));
         }
@@ -426,6 +471,10 @@ class Import {
       }));
       TRY(writer.flush());
       tell("copy", table, done, total);
+      if (done != total) {
+        return fail(ErrorCode::corruption, "{}: {} has {} rows, of which {} can be read; nothing was changed for it",
+                    name(table), source_.description(), total, done);
+      }
     }
     for (auto& [table, writer] : writers) {
       TRY(writer.flush());
@@ -435,9 +484,28 @@ class Import {
     return set_counters(part);
   }
 
+  /// A ledger that was there all the time has all that was deleted from the log. One that has not gets a note about it
+  /// when it is served, which it would not get any more in the target.
+  Result<void> check_gap(const std::vector<std::pair<std::string, Sequence>>& positions) const {
+    for (const ImportQueue& queue : config_.queues) {
+      if (queue.has_inbox) continue;
+      const auto known = std::ranges::find(positions, queue.queue, [](const auto& one) { return one.first; });
+      const Sequence position = known == positions.end() ? 0 : known->second;
+      if (position >= source_log_.trimmed_through) continue;
+      return fail(ErrorCode::conflict,
+                  "{}: {} has not received the entries {} to {} of the log, which are deleted; serve the source once, "
+                  "so that this is noted in the ledger, and move it then",
+                  source_.description(), queue.queue, position + 1, source_log_.trimmed_through);
+    }
+    return {};
+  }
+
   /// An entry of a log that was the bus: whoever has not taken it gets it from the broker, and whoever has knows it.
   Result<void> hand_over(const TransferRow& row, Writer& outbox, Writer& inbox) {
     const Sequence sequence = std::get<std::int64_t>(row[0]);
+    if (!std::holds_alternative<std::string>(row[2]) || !std::holds_alternative<std::string>(row[3])) {
+      return fail(ErrorCode::corruption, "log entry {} has no type, or no event", sequence);
+    }
     const auto& type = std::get<std::string>(row[2]);
     if (!passed_->awaits_publication(sequence, type)) return {};
     const auto& bytes = std::get<std::string>(row[3]);
@@ -453,10 +521,14 @@ class Import {
     const auto run = run_of(**event);
     TRY(outbox.add(
         {sequence, run ? TransferCell(uuid_cell(run->value())) : TransferCell(), std::int64_t{0}, std::monostate()}));
-    return passed_->each_that_took(sequence, type, [&](const std::string& queue) {
+    return passed_->each_that_took(sequence, type, [&](const std::string& queue) -> Result<void> {
+      std::string tenant = uuid_cell((*event)->tenant().value());
+      std::string event_id = uuid_cell((*event)->id().value());
+      // Who published an event twice has it in the log twice.
+      if (!noted_.emplace(queue, tenant, event_id).second) return {};
       ++report_.noted_in_inbox;
-      return inbox.add({queue, uuid_cell((*event)->tenant().value()), uuid_cell((*event)->id().value()),
-                        static_cast<std::int64_t>(short_digest(bytes)), clock_.now().time_since_epoch().count()});
+      return inbox.add({queue, std::move(tenant), std::move(event_id), static_cast<std::int64_t>(short_digest(bytes)),
+                        clock_.now().time_since_epoch().count()});
     });
   }
 
@@ -511,30 +583,67 @@ class Import {
     for (const TransferTable table : all_transfer_tables()) {
       if (is_of_ledger(table) != part.of_ledger) continue;
       const TransferDigest& digest = written_.at(table);
-      TRY(part.connection.run("INSERT INTO moved_tables (name, rows, digest) VALUES ($1, $2, $3)",
-                              Params().add_text(name(table)).add(digest.rows()).add_text(digest.to_hex())));
+      TRY(part.connection.run(
+          "INSERT INTO moved_tables (name, rows, digest, move) VALUES ($1, $2, $3, $4)",
+          Params().add_text(name(table)).add(digest.rows()).add_text(digest.to_hex()).add_text(move_)));
       // Of an empty table that was never looked at PostgreSQL assumes that it will grow; leave it at that.
       if (digest.rows() > 0) tables += fmt::format("{}{}", tables.empty() ? "" : ", ", table_name(table));
     }
-    // Whoever comes first should not have to wait for that.
-    return tables.empty() ? Result<void>() : part.connection.execute("VACUUM (ANALYZE) " + tables);
-  }
-
-  Result<void> give_names() {
-    const auto script = [&](const Part& part) -> std::string {
-      const std::string schema = quoted(part.schema);
-      return fmt::format("DROP SCHEMA IF EXISTS {0}; ALTER SCHEMA {1} RENAME TO {0}; COMMENT ON SCHEMA {0} IS NULL; ",
-                         schema, quoted(part.moving));
-    };
-    // One transaction each; where both lie in one database, one for both. Else the ledger first: a store without its
-    // ledger would be served, and a new ledger begun.
-    if (config_.store.url == config_.ledger.url && !parts_[0].is_done && !parts_[1].is_done) {
-      return parts_[0].connection.execute(script(parts_[1]) + script(parts_[0]));
-    }
-    for (Part* part : {&parts_[1], &parts_[0]}) {
-      if (!part->is_done) TRY(part->connection.execute(script(*part)));
+    if (tables.empty()) return {};
+    // Whoever comes first should not have to wait for that. But all is there without it, and the server does it some
+    // day.
+    TRY(part.connection.execute("SET statement_timeout = 0"));
+    if (auto done = part.connection.execute("VACUUM (ANALYZE) " + tables); !done) {
+      if (!part.connection.usable()) return done;
+      log_.warn("migrate: {}: VACUUM (ANALYZE) failed: {}; the first queries may be slow", part.description(),
+                done.error().message);
     }
     return {};
+  }
+
+  /// From the mark on only one of the two can be served: none, then the target. What can fail comes before it: a
+  /// transaction has given the names, holds off whoever would make the schemas, and has only to be committed.
+  Result<void> name_and_mark() {
+    // Where both lie in one database, one transaction for both. Else the ledger first: a store without its ledger would
+    // be served, and a new ledger begun.
+    const bool together = config_.store.url == config_.ledger.url && !parts_[0].is_done && !parts_[1].is_done;
+    std::vector<Connection*> open;
+    for (Part* part : {&parts_[1], &parts_[0]}) {
+      if (part->is_done) continue;
+      Connection& connection = together ? parts_[0].connection : part->connection;
+      if (std::ranges::find(open, &connection) == open.end()) {
+        connection.begin(Connection::Mode::write);
+        open.push_back(&connection);
+      }
+      TRY(give_name(connection, *part));
+    }
+    TRY(stopped());
+    TRY(source_.mark_moved(mark_of(report_.target, move_)));
+    for (Connection* connection : open) {
+      if (auto committed = connection->commit(); !committed) {
+        return std::unexpected(with_context(
+            std::move(committed).error(),
+            fmt::format("the source {} is marked as moved; run the same wfo migrate again before serving anything",
+                        source_.description())));
+      }
+    }
+    return {};
+  }
+
+  Result<void> give_name(Connection& connection, const Part& part) {
+    const std::string schema = quoted(part.schema);
+    auto named =
+        connection.execute(fmt::format("SET LOCAL idle_in_transaction_session_timeout = '{3}'; {2}; DROP SCHEMA IF "
+                                       "EXISTS {0}; ALTER SCHEMA {1} RENAME "
+                                       "TO {0}; COMMENT ON SCHEMA {0} IS NULL",
+                                       schema, quoted(part.moving), lock_statement(part.schema), kNamesTimeout));
+    if (named) return {};
+    const std::string& state = connection.sqlstate();
+    if (state == "2BP01" || state == "42P06") return in_use(part);  // somebody made it, and tables, meanwhile
+    Error error = with_context(std::move(named).error(),
+                               fmt::format("{}: nothing was changed for the source", part.description()));
+    if (state == "42501") error.code = ErrorCode::invalid_argument;
+    return std::unexpected(std::move(error));
   }
 
   TransferSource& source_;
@@ -548,10 +657,12 @@ class Import {
   std::map<TransferTable, Statements> statements_;
   std::vector<std::unique_ptr<std::string>> moved_tables_;  // statements
   std::vector<Part> parts_;                                 // the store's, the ledger's
+  std::string move_;                                        // its number
   std::map<TransferTable, Content> known_;                  // what is in the target
   std::map<TransferTable, TransferDigest> written_;
   TransferSource::Log source_log_;
-  std::optional<Passed> passed_;  // where the source's log was the bus
+  std::optional<Passed> passed_;                                       // where the source's log was the bus
+  std::set<std::tuple<std::string, std::string, std::string>> noted_;  // queue, tenant, event: what inboxes know
   ImportReport report_;
 };
 

@@ -49,17 +49,22 @@ using ImportProgress =
 /// (docs/adr/0011-moving.md).
 ///
 /// Everything is written into schemas beside them, named `<schema>_moving`, which nobody serves; read back and compared
-/// with the source, table by table; then the source is marked; then the schemas get their names. So there is never a
-/// moment in which both could be served, and after a failure at whatever point the same call brings it to its end: it
-/// begins anew with what `_moving` holds, and knows what has its name already. Does nothing if all is there.
+/// with the source, table by table; then a transaction gives the schemas their names, and the source is marked before
+/// that commits. So there is never a moment in which both could be served, and after a failure at whatever point the
+/// same call brings it to its end: it begins anew with what `_moving` holds, and knows what has its name already. Does
+/// nothing if all is there. As long as there is a `_moving`, nobody can begin a new installation in its place.
+///
+/// A move has a random number, which is in the source's mark and in the target: so it is known again by whatever
+/// address.
 ///
 /// Where the source's log was the bus, positions are not carried over, since a broker's queues have none. What some of
 /// `queues` wants and has not come to is published anew, and for each queue that had passed an entry its inbox knows
 /// it, so that it takes effect exactly once. A source that used a broker keeps its outbox and its inbox.
 ///
-/// Errors: `conflict` a target has tables already, another import is at work on it, or the source was moved elsewhere;
-/// `corruption` what was read back is not what the source has; `invalid_argument` the configuration or the role's
-/// rights; `unavailable` the server or a disk, or `stop`. None holds a password.
+/// Errors: `conflict` a target has tables already, another import is at work on it, the source was moved elsewhere, or
+/// its ledger missed what is deleted from its log; `corruption` not all rows of the source can be read, or what was
+/// read back is not what it has; `invalid_argument` the configuration or the role's rights; `unavailable` the server or
+/// a disk, or `stop`. Those after the mark say that the source is marked. None holds a password.
 [[nodiscard]] Result<ImportReport> import_installation(TransferSource& source, const ImportConfig& config,
                                                        const events::Contracts& contracts, const Clock& clock,
                                                        Logger& log, const ImportProgress& progress,

@@ -16,6 +16,15 @@ Result<std::optional<std::int64_t>> version_of(Connection& connection) {
   return version[0].integer(0);
 }
 
+/// Whether what belongs into the schema waits beside it. Made anew, the schema would be served without it.
+Result<bool> is_moved_into(Connection& connection) {
+  TRY_ASSIGN(const Rows found,
+             connection.run("SELECT FROM pg_namespace WHERE nspname = $1 || $2::text AND "
+                            "starts_with(coalesce(obj_description(oid, 'pg_namespace'), ''), $3)",
+                            Params().add_text(connection.schema()).add_text(kMovingSuffix).add_text(kMovingComment)));
+  return !found.empty();
+}
+
 Result<void> migrate_from(Connection& connection, std::optional<std::int64_t> version,
                           std::span<const Migration> migrations) {
   if (!version) TRY(connection.execute("CREATE SCHEMA " + quoted(connection.schema())));
@@ -36,6 +45,11 @@ Result<void> migrate_from(Connection& connection, std::optional<std::int64_t> ve
 
 }  // namespace
 
+std::string lock_statement(std::string_view schema) {
+  // The name needs no quoting (check_schema).
+  return fmt::format("SELECT pg_advisory_xact_lock(hashtextextended('wfo migrations of {}', 0))", schema);
+}
+
 Result<int> migrate(Connection& connection, std::span<const Migration> migrations, std::string_view thing) {
   const int newest = static_cast<int>(migrations.size());
   const Connection::Server& server = connection.server();
@@ -50,6 +64,13 @@ Result<int> migrate(Connection& connection, std::span<const Migration> migration
                 "newer program",
                 thing, schema, server.database, server.address, version, newest);
   };
+  const auto move_has_not_ended = [&] {
+    return fail(
+        ErrorCode::conflict,
+        "the schema {0} in database {1} at {2}: a move into it has not ended; run wfo migrate again (or, if the "
+        "source is not marked as moved and shall stay, drop the schema {0}{3})",
+        schema, server.database, server.address, kMovingSuffix);
+  };
   const auto found = version_of(connection);
   if (!found && connection.sqlstate() == "42501") {
     return fail(ErrorCode::invalid_argument, "{}: {}; the role needs USAGE on the schema {} and SELECT on migrations",
@@ -63,10 +84,13 @@ Result<int> migrate(Connection& connection, std::span<const Migration> migration
   const auto migrate_locked = [&]() -> Result<void> {
     // Others may be at work for longer than a statement may take, and so may we.
     TRY(connection.run("SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)"));
-    // `execute` has no time limit of our own either. The name needs no quoting (check_schema).
-    TRY(connection.execute(
-        fmt::format("SELECT pg_advisory_xact_lock(hashtextextended('wfo migrations of {}', 0))", schema)));
+    // `execute` has no time limit of our own either.
+    TRY(connection.execute(lock_statement(schema)));
     TRY_ASSIGN(const auto version, version_of(connection));
+    if (version.value_or(0) == 0) {
+      TRY_ASSIGN(const bool is_moving, is_moved_into(connection));
+      if (is_moving) return move_has_not_ended();
+    }
     if (version && *version > newest) return too_new(*version);
     TRY(migrate_from(connection, version, migrations));
     TRY(connection.commit());

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <functional>
+#include <future>
 #include <map>
+#include <thread>
 
 #include "base/digest.h"
 #include "store/postgres/tests/fixtures.h"
@@ -227,6 +230,25 @@ class ImportTest : public PostgresTest {
     return PostgresLedger::open({.url = url.empty() ? server_.url() : url, .schema = ledger_schema_.name()},
                                 Logger::silent(), metrics_)
         .value();
+  }
+  Result<std::unique_ptr<PostgresLedger>> try_open_ledger() {
+    return PostgresLedger::open({.url = server_.url(), .schema = ledger_schema_.name()}, Logger::silent(), metrics_);
+  }
+  /// The connection that fills the store's schema is gone on return.
+  void end_import() const {
+    as_superuser(
+        fmt::format("SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_locks WHERE locktype = "
+                    "'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = "
+                    "current_database()) AND ((classid::bigint << 32) | objid::bigint) = "
+                    "hashtextextended('wfo move to {}', 0)",
+                    schema_.name()));
+  }
+  /// Changes the source's store as no program of ours would.
+  static void edit(const Source& source, std::string_view file, const std::string& sql) {
+    sqlite3* database = nullptr;
+    ASSERT_EQ(sqlite3_open((source.path() / file).c_str(), &database), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(database);
+    sqlite3_close(database);
   }
   bool exists(const std::string& schema) {
     return as_superuser(fmt::format("SELECT count(*) FROM pg_namespace WHERE nspname = '{}'", schema)) == "1";
@@ -483,12 +505,7 @@ TEST_F(ImportTest, SaysThatTheServerWentAwayAndBeginsAnew) {
     const auto report = import(*exported, import_config(), [&](auto step, auto table, auto, auto) {
       if (ended || step != at || table != "triggers") return;
       ended = true;
-      as_superuser(
-          fmt::format("SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_locks WHERE locktype = "
-                      "'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = "
-                      "current_database()) AND ((classid::bigint << 32) | objid::bigint) = "
-                      "hashtextextended('wfo move to {}', 0)",
-                      schema_.name()));
+      end_import();
     });
     ASSERT_FALSE(report) << at;
     EXPECT_EQ(report.error().code, ErrorCode::unavailable) << report.error().message;
@@ -508,6 +525,17 @@ TEST_F(ImportTest, EndsWhatACrashLeftBetweenTheMarkAndTheNames) {
   });
   ASSERT_FALSE(import(crashing, import_config()));
   EXPECT_FALSE(exists(schema_.name()));
+  // Nobody begins an empty installation where everything is about to be.
+  const auto store = try_open(config());
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, ErrorCode::conflict);
+  EXPECT_NE(store.error().message.find("a move into it has not ended"), std::string::npos) << store.error().message;
+  const auto ledger = try_open_ledger();
+  ASSERT_FALSE(ledger);
+  EXPECT_EQ(ledger.error().code, ErrorCode::conflict) << ledger.error().message;
+  const auto served = source.open_store();
+  ASSERT_FALSE(served);
+  EXPECT_NE(served.error().message.find("run `wfo migrate` again"), std::string::npos) << served.error().message;
   const auto report = import(*exported, import_config());
   ASSERT_TRUE(report) << error_of(report);
   EXPECT_FALSE(report->was_there);
@@ -520,23 +548,183 @@ TEST_F(ImportTest, EndsWhatACrashLeftBetweenTheTwoDatabases) {
   const auto exported = SqliteExport::open(directory).value();
   ImportConfig apart = import_config();
   apart.ledger.url = server_.ledger_url();
-  // Somebody takes the store's name at the last moment, so only the ledger gets its own.
-  Marking late(*exported, [&](std::string_view target) -> Result<void> {
+  Marking dying(*exported, [&](std::string_view target) -> Result<void> {
     TRY(exported->mark_moved(target));
-    test::PostgresSession(server_.url())
-        .execute(fmt::format("CREATE SCHEMA {0}; CREATE TABLE {0}.something ()", schema_.name()));
+    end_import();  // only the ledger gets its name
     return {};
   });
-  ASSERT_FALSE(import(late, apart));
-  const auto in_use = import(*exported, apart);
-  ASSERT_FALSE(in_use);
-  EXPECT_EQ(in_use.error().code, ErrorCode::conflict) << in_use.error().message;
-  test::PostgresSession(server_.url()).execute(fmt::format("DROP SCHEMA {} CASCADE", schema_.name()));
+  const auto died = import(dying, apart);
+  ASSERT_FALSE(died);
+  EXPECT_EQ(died.error().code, ErrorCode::unavailable);
+  EXPECT_NE(died.error().message.find("run the same wfo migrate again before serving anything"), std::string::npos)
+      << died.error().message;
+  open_ledger(server_.ledger_url());
+  const auto store = try_open(config());
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, ErrorCode::conflict) << store.error().message;
   const auto report = import(*exported, apart);
   ASSERT_TRUE(report) << error_of(report);
   EXPECT_FALSE(report->was_there);
   EXPECT_EQ(rows_of(*report)["ledger entries"], 1'800);
   expect_moved(source, server_.ledger_url());
+}
+
+TEST_F(ImportTest, LetsNobodyServeTheTargetBeforeItIsThere) {
+  Source source;
+  const auto directory = DataDirectory::open(source.path()).value();
+  const auto exported = SqliteExport::open(directory).value();
+  int refused = 0;
+  const auto report = import(*exported, import_config(), [&](auto, auto table, auto, auto) {
+    if (table != "triggers") return;
+    const auto store = try_open(config());
+    ASSERT_FALSE(store);
+    EXPECT_EQ(store.error().code, ErrorCode::conflict) << store.error().message;
+    ++refused;
+  });
+  ASSERT_TRUE(report) << error_of(report);
+  EXPECT_GE(refused, 2);
+  expect_moved(source);
+}
+
+TEST_F(ImportTest, GivesWhoComesAtTheLastMomentWhatWasMoved) {
+  Source source;
+  const auto directory = DataDirectory::open(source.path()).value();
+  const auto exported = SqliteExport::open(directory).value();
+  std::future<Result<std::unique_ptr<PostgresStore>>> opening;
+  Marking last_moment(*exported, [&](std::string_view target) -> Result<void> {
+    opening = std::async(std::launch::async, [this] { return try_open(config()); });
+    const auto waits = [&] {
+      return as_superuser(
+                 fmt::format("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND "
+                             "((classid::bigint << 32) | objid::bigint) = hashtextextended('wfo migrations of {}', 0)",
+                             schema_.name())) == "1";
+    };
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!waits() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    EXPECT_TRUE(waits());
+    return exported->mark_moved(target);
+  });
+  const auto report = import(last_moment, import_config());
+  ASSERT_TRUE(report) << error_of(report);
+  const auto opened = opening.get();
+  ASSERT_TRUE(opened) << error_of(opened);
+  EXPECT_EQ((*opened)->last(), kEvents);
+  expect_moved(source);
+}
+
+TEST_F(ImportTest, LeavesTheSourceUnmarkedWhenSomebodyTookTheNameMeanwhile) {
+  Source source;
+  const auto directory = DataDirectory::open(source.path()).value();
+  const auto exported = SqliteExport::open(directory).value();
+  bool taken = false;
+  const auto refused = import(*exported, import_config(), [&](auto step, auto, auto, auto) {
+    if (step != "verify" || std::exchange(taken, true)) return;
+    test::PostgresSession(server_.url())
+        .execute(fmt::format("CREATE SCHEMA {0}; CREATE TABLE {0}.something ()", schema_.name()));
+  });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::conflict) << refused.error().message;
+  EXPECT_EQ(exported->moved_to().value(), std::nullopt);
+  EXPECT_FALSE(exists(ledger_schema_.name()));
+  test::PostgresSession(server_.url()).execute(fmt::format("DROP SCHEMA {} CASCADE", schema_.name()));
+  const auto report = import(*exported, import_config());
+  ASSERT_TRUE(report) << error_of(report);
+  expect_moved(source);
+}
+
+TEST_F(ImportTest, RefusesAnEmptySchemaOfAnotherRoleBeforeItCopies) {
+  Source source;
+  const auto directory = DataDirectory::open(source.path()).value();
+  const auto exported = SqliteExport::open(directory).value();
+  as_superuser("CREATE SCHEMA " + ledger_schema_.name());
+  const auto refused = import(*exported, import_config(), [](auto, auto, auto, auto) { ADD_FAILURE() << "copies"; });
+  as_superuser("DROP SCHEMA " + ledger_schema_.name());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("belongs to the role"), std::string::npos) << refused.error().message;
+  EXPECT_EQ(exported->moved_to().value(), std::nullopt);
+}
+
+TEST_F(ImportTest, KnowsTheTargetByAnotherAddress) {
+  Source source;
+  const auto directory = DataDirectory::open(source.path()).value();
+  const auto exported = SqliteExport::open(directory).value();
+  Marking elsewhere(*exported, [&](std::string_view target) -> Result<void> {
+    const auto number = target.find(" (move ");
+    TRY(exported->mark_moved("PostgreSQL at db.example:5432" + std::string(target.substr(number))));
+    return fail(ErrorCode::unavailable, "killed");
+  });
+  ASSERT_FALSE(import(elsewhere, import_config()));
+  const auto ended = import(*exported, import_config());
+  ASSERT_TRUE(ended) << error_of(ended);
+  EXPECT_FALSE(ended->was_there);
+  const auto again = import(*exported, import_config());
+  ASSERT_TRUE(again) << error_of(again);
+  EXPECT_TRUE(again->was_there);
+  expect_moved(source);
+}
+
+TEST_F(ImportTest, RefusesASourceOfWhichNotEveryRowCanBeRead) {
+  Source source;
+  const auto directory = DataDirectory::open(source.path()).value();
+  edit(source, sqlite::kStoreFile, "DELETE FROM runs WHERE run = (SELECT max(key >> 6) FROM results)");
+  const auto exported = SqliteExport::open(directory).value();
+  const auto refused = import(*exported, import_config());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::corruption);
+  EXPECT_TRUE(refused.error().message.starts_with("results: ")) << refused.error().message;
+  EXPECT_EQ(exported->moved_to().value(), std::nullopt);
+}
+
+TEST_F(ImportTest, RefusesALedgerThatMissedWhatIsDeletedFromTheLog) {
+  Source source;
+  const auto directory = DataDirectory::open(source.path()).value();
+  edit(source, sqlite::kLedgerFile, "UPDATE positions SET position = 4");
+  const auto exported = SqliteExport::open(directory).value();
+  const auto refused = import(*exported, import_config());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::conflict);
+  EXPECT_NE(refused.error().message.find("entries 5 to 10"), std::string::npos) << refused.error().message;
+}
+
+TEST_F(ImportTest, NotesAnEventOnceThatIsInTheLogTwice) {
+  Source source;
+  {
+    const auto directory = DataDirectory::open(source.path()).value();
+    const auto store = source.open_store().value();
+    ASSERT_TRUE(store->transact([](Transaction& t) -> Result<void> {
+      TRY(t.log().append(std::vector{logged(37), logged(37)}));
+      TRY(t.positions().set("fast", kEvents + 2));
+      const InboxKey known{kTenant, id<EventId>(39), short_digest(logged(39)->bytes())};
+      TRY(t.inbox().record("fast", {&known, 1}, kStart));
+      return {};
+    }));
+  }
+  const auto report = import(source);
+  ASSERT_TRUE(report) << error_of(report);
+  EXPECT_EQ(report->awaiting_publication, 9);
+  EXPECT_EQ(report->noted_in_inbox, 6) << "32, 34, 36, 37, 38 and 40";
+}
+
+TEST_F(ImportTest, GoesOnWithoutVacuum) {
+  Source source;
+  const auto directory = DataDirectory::open(source.path()).value();
+  const auto exported = SqliteExport::open(directory).value();
+  ImportConfig hasty = import_config();
+  hasty.store.url += (hasty.store.url.find('?') == std::string::npos ? "?" : "&");
+  hasty.store.url += "options=-c%20lock_timeout%3D100";
+  test::PostgresSession other(server_.url());
+  bool locked = false;
+  const auto report = import(*exported, hasty, [&](auto step, auto, auto, auto) {
+    if (step != "verify" || std::exchange(locked, true)) return;
+    other.execute(fmt::format("BEGIN; LOCK TABLE {}_moving.runs IN SHARE UPDATE EXCLUSIVE MODE", schema_.name()));
+  });
+  const auto counted =
+      other.execute(fmt::format("SELECT reltuples FROM pg_class WHERE oid = to_regclass('{}.runs')", schema_.name()));
+  other.execute("COMMIT");
+  ASSERT_TRUE(report) << error_of(report);
+  EXPECT_EQ(counted, "-1") << "no VACUUM came through";
+  expect_moved(source);
 }
 
 TEST_F(ImportTest, RefusesATargetThatIsInUse) {
@@ -579,12 +767,16 @@ TEST_F(ImportTest, RefusesToTakeWhatAnotherSourceLeftForItsOwn) {
     ASSERT_TRUE(store->transact([](Transaction& t) { return t.definitions().put("only here", "1", "text"); }));
   }
   ASSERT_TRUE(import(first));
+  const auto directory_of_first = DataDirectory::open(first.path()).value();
+  const auto mark = SqliteExport::open(directory_of_first).value()->moved_to().value();
   const auto directory = DataDirectory::open(second.path()).value();
   const auto exported = SqliteExport::open(directory).value();
-  ASSERT_TRUE(exported->mark_moved(import(first)->target));
-  const auto refused = import(*exported, import_config());
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::conflict) << refused.error().message;
+  for (const std::string& said : {std::string("postgresql://db.example"), *mark}) {
+    ASSERT_TRUE(exported->mark_moved(said));
+    const auto refused = import(*exported, import_config());
+    ASSERT_FALSE(refused) << said;
+    EXPECT_EQ(refused.error().code, ErrorCode::conflict) << refused.error().message;
+  }
 }
 
 TEST_F(ImportTest, FindsOutWhatIsNotAsItWas) {
@@ -644,6 +836,17 @@ TEST_F(ImportTest, TellsADirectoryWithoutInstallation) {
   const auto opened = SqliteExport::open(directory);
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, ErrorCode::not_found);
+}
+
+TEST_F(ImportTest, TellsAnInstallationThatLostItsLedger) {
+  Source source;
+  const auto directory = DataDirectory::open(source.path()).value();
+  std::filesystem::remove(source.path() / sqlite::kLedgerFile);
+  const auto opened = SqliteExport::open(directory);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, ErrorCode::not_found);
+  EXPECT_NE(opened.error().message.find("ledger.db"), std::string::npos) << opened.error().message;
+  EXPECT_FALSE(std::filesystem::exists(source.path() / sqlite::kLedgerFile));
 }
 
 }  // namespace
