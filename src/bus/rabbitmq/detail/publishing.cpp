@@ -46,7 +46,10 @@ Result<std::vector<Published>> Publishing::publish(std::span<const events::Event
   batch->events.assign(events.begin(), events.end());
   batch->outcomes.resize(events.size());
   batch->progress = steady_clock::now();
-  pump_.post([this, batch](Connection*) { current_ = batch; });
+  pump_.post([this, batch](Connection* connection) {
+    current_ = batch;
+    if (!connection) fail_all("the connection was lost");  // between the look above and now
+  });
 
   std::unique_lock lock(batch->mutex);
   const auto is_over = [&] {
@@ -124,7 +127,7 @@ SteadyTime Publishing::work(Connection& connection) {
     // What is wrong with it is told by the topology.
     static_cast<void>(parts_.pump.topology.declare(connection, parts_.pump.address));
   }
-  if (current_ && connection.is_open(kChannel)) send(connection, *current_);
+  if (const auto batch = current_; batch && connection.is_open(kChannel)) send(connection, *batch);
   window_.set(static_cast<double>(open_.load()));
   const auto due = must_redeclare_ ? redeclare_at_ : now + kIdle;
   return connection.is_open(kChannel) ? due : std::min(due, reopen_at_);
@@ -222,17 +225,8 @@ void Publishing::fail_all(std::string_view why) {
   for (auto& each : unconfirmed_) {
     if (each.batch) fail_batch(*each.batch);
   }
-  if (current_) {
-    // One of which nothing was sent can wait for the next connection.
-    const bool is_touched = [&] {
-      const std::scoped_lock lock(current_->mutex);
-      return current_->sent > 0 || current_->given_up;
-    }();
-    if (is_touched) {
-      fail_batch(*current_);
-      current_.reset();
-    }
-  }
+  if (current_) fail_batch(*current_);
+  current_.reset();
   unconfirmed_.clear();
   first_tag_ = 1;
   open_ = 0;
