@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -38,11 +39,20 @@ class RabbitTest : public testing::Test {
   }
   void TearDown() override {
     if (is_capturing_) logged();
+    // A queue that was one connection's alone goes with it, which may take a moment; until then nobody may delete it.
+    EXPECT_TRUE(test::eventually([this] {
+      try {
+        PlainClient deleting(server_.url());
+        for (const auto& queue : queues_) {
+          deleting.delete_queue(queue);
+          deleting.delete_queue(queue + ".dlq");
+        }
+        return true;
+      } catch (const std::runtime_error&) {
+        return false;
+      }
+    }));
     PlainClient client(server_.url());
-    for (const auto& queue : queues_) {
-      client.delete_queue(queue);
-      client.delete_queue(queue + ".dlq");
-    }
     client.delete_exchange(exchange());
     client.delete_exchange(exchange() + ".dlx");
   }
