@@ -19,16 +19,17 @@ MAY_INCLUDE = {
     "events": ["base"],
     "merkle": ["base"],
     "workflow": ["base", "events"],
-    "store": ["base", "events", "workflow"],
-    "bus": ["base", "events", "workflow", "store"],
-    "store/sqlite": ["base", "events", "workflow", "store", "bus"],
-    "store/postgres": ["base", "events", "workflow", "store", "bus"],
+    "schedule": ["base", "events"],
+    "store": ["base", "events", "workflow", "schedule"],
+    "bus": ["base", "events", "workflow", "schedule", "store"],
+    "store/sqlite": ["base", "events", "workflow", "schedule", "store", "bus"],
+    "store/postgres": ["base", "events", "workflow", "schedule", "store", "bus"],
     "bus/embedded": ["base", "events", "workflow", "store", "bus"],
     "bus/rabbitmq": ["base", "events", "workflow", "store", "bus"],
     "delivery": ["base", "events", "store", "bus"],
 }
 MAY_INCLUDE |= {
-    role: ["base", "events", "workflow", "store", "bus", "delivery"]
+    role: ["base", "events", "workflow", "schedule", "store", "bus", "delivery"]
     for role in ["orchestrator", "scheduler", "jobs", "analysis"]
 }
 MAY_INCLUDE["ledger"] = ["base", "events", "merkle", "store", "bus", "delivery"]
@@ -38,7 +39,7 @@ MAY_INCLUDE["app"] = list(MAY_INCLUDE)
 LEVELS = [
     ["base"],
     ["events", "merkle"],
-    ["workflow"],
+    ["workflow", "schedule"],
     ["store", "bus"],
     ["store/sqlite", "store/postgres", "bus/embedded", "bus/rabbitmq", "delivery"],
     ["orchestrator", "scheduler", "jobs", "analysis", "ledger"],
@@ -53,6 +54,7 @@ LIBRARIES = {
     "boost/json": [],
     "boost/": ["api", "app"],
     "CLI/": ["app"],
+    "date/": ["schedule"],
     "libpq": ["store/postgres"],
     "openssl/": ["base", "bus/rabbitmq"],
     "postgresql/": ["store/postgres"],

@@ -82,6 +82,7 @@ using WorkflowId = Id<struct WorkflowIdTag>;
 using StepId = Id<struct StepIdTag>;
 using OpportunityId = Id<struct OpportunityIdTag>;
 using DeadLetterId = Id<struct DeadLetterIdTag>;
+using JobRunId = Id<struct JobRunIdTag>;
 
 /// Events that belong to no tenant (job triggers, the ledger's own) carry this one.
 [[nodiscard]] TenantId system_tenant();

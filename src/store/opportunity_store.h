@@ -67,6 +67,10 @@ class OpportunityStore {
   /// All closed (won or lost) opportunities of a tenant, ordered by id: what its statistics are computed from.
   [[nodiscard]] virtual Result<std::vector<Opportunity>> closed(const TenantId& tenant) const = 0;
 
+  /// Closed opportunities of all tenants, ordered by (tenant, id), those behind `after`.
+  [[nodiscard]] virtual Result<std::vector<Opportunity>> closed_after(const std::optional<OpportunityKey>& after,
+                                                                      std::size_t count_max) const = 0;
+
   /// A named document of the tenant (`profile`, `model`), or nothing.
   [[nodiscard]] virtual Result<std::optional<std::string>> document(const TenantId& tenant,
                                                                     std::string_view name) const = 0;

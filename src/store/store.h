@@ -5,11 +5,16 @@
 #include "store/dead_letter_store.h"
 #include "store/definition_store.h"
 #include "store/event_log.h"
+#include "store/fire_store.h"
 #include "store/inbox.h"
+#include "store/job_run_store.h"
 #include "store/lease_store.h"
 #include "store/opportunity_store.h"
 #include "store/outbox.h"
+#include "store/outcome_store.h"
+#include "store/risk_snapshot_store.h"
 #include "store/run_store.h"
+#include "store/schedule_store.h"
 #include "store/trigger_store.h"
 
 namespace wfo::store {
@@ -29,6 +34,11 @@ class Transaction {
   [[nodiscard]] virtual Positions& positions() = 0;
   [[nodiscard]] virtual Outbox& outbox() = 0;
   [[nodiscard]] virtual LeaseStore& leases() = 0;
+  [[nodiscard]] virtual ScheduleStore& schedules() = 0;
+  [[nodiscard]] virtual FireStore& fires() = 0;
+  [[nodiscard]] virtual JobRunStore& job_runs() = 0;
+  [[nodiscard]] virtual RiskSnapshotStore& risk_snapshots() = 0;
+  [[nodiscard]] virtual OutcomeStore& outcomes() = 0;
   [[nodiscard]] virtual const RunStore& runs() const = 0;
   [[nodiscard]] virtual const TriggerStore& triggers() const = 0;
   [[nodiscard]] virtual const DeadLetterStore& dead_letters() const = 0;
@@ -37,6 +47,10 @@ class Transaction {
   [[nodiscard]] virtual const Positions& positions() const = 0;
   [[nodiscard]] virtual const Outbox& outbox() const = 0;
   [[nodiscard]] virtual const LeaseStore& leases() const = 0;
+  [[nodiscard]] virtual const ScheduleStore& schedules() const = 0;
+  [[nodiscard]] virtual const FireStore& fires() const = 0;
+  [[nodiscard]] virtual const JobRunStore& job_runs() const = 0;
+  [[nodiscard]] virtual const RiskSnapshotStore& risk_snapshots() const = 0;
 };
 
 /// The durable state of all roles but the ledger's. Any thread.

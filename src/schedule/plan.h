@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "schedule/schedule.h"
+
+namespace wfo::schedule {
+
+enum class FireOutcome {
+  triggered,  // there is a run
+  buffered,   // waits until no run of the schedule is open
+  skipped,
+};
+[[nodiscard]] std::string_view name(FireOutcome outcome);
+[[nodiscard]] std::optional<FireOutcome> parse_fire_outcome(std::string_view text);
+
+/// Why.
+enum class FireCause {
+  due,             // its time had come
+  catch_up,        // its time had passed while nobody looked, within the window
+  released,        // triggered after it was buffered
+  backfill,        // somebody asked for it
+  overlap,         // skipped or buffered: a run was open
+  buffer_full,     // skipped: as many wait as may
+  outside_window,  // skipped: later than the catch-up window
+  paused,          // skipped
+  superseded,      // skipped: a later fire was due at once, and the policy lets the later one count
+};
+[[nodiscard]] std::string_view name(FireCause cause);
+[[nodiscard]] std::optional<FireCause> parse_fire_cause(std::string_view text);
+
+/// Consecutive expected fires with one outcome, cause and rule; one alone where it was triggered or buffered.
+struct PlannedFire {
+  Timestamp first;
+  Timestamp last;
+  std::int64_t count = 1;
+  FireOutcome outcome = FireOutcome::skipped;
+  FireCause cause = FireCause::due;
+  FireRule rule = FireRule::regular;
+  friend bool operator==(const PlannedFire&, const PlannedFire&) = default;
+};
+
+/// What is known of a schedule when its time has come.
+struct Situation {
+  Timestamp now;
+  std::optional<Timestamp> next_at;  // the first expected fire that is not accounted for
+  bool paused = false;
+  std::size_t open_runs = 0;  // of this schedule
+  std::size_t buffered = 0;   // fires that wait
+};
+
+struct Plan {
+  std::vector<PlannedFire> fires;  // in order
+  bool cancel_open = false;        // close the open runs first
+  bool release = false;            // trigger the fire that has waited longest, before all of `fires`
+  std::optional<Timestamp> next_at;
+  std::optional<Timestamp> wake_up_at;  // when `next_at` is due, jitter included; `now` if there is more to do at once
+  friend bool operator==(const Plan&, const Plan&) = default;
+};
+
+/// A fire is due when `Timetable::due_at` has passed; `catch_up` if that is longer ago than `kLate`.
+inline constexpr milliseconds kLate{60'000};
+inline constexpr std::size_t kFiresMax = 10'000;  // expected fires of one plan; the rest follows at once
+inline constexpr std::size_t kTriggersMax = 100;  // triggers of one plan
+
+/// Accounts for every fire that is due, in order; none is left out, none comes twice whatever the clock did: it goes on
+/// from `next_at`, never from the clock. Of several that are due at once under `cancel_other` only the last counts.
+[[nodiscard]] Plan plan_fires(const Schedule& schedule, const Timetable& timetable, const Situation& situation);
+
+/// The same for fires in the past that somebody asks for: every one in [from, to), under `overlap`. Errors:
+/// `invalid_argument` `from` is not before `to`, `to` is after `now`, more than `kBufferedMax` fires (says how many are
+/// allowed), or there are none.
+[[nodiscard]] Result<std::vector<PlannedFire>> plan_backfill(const Timetable& timetable, Timestamp from, Timestamp to,
+                                                             OverlapPolicy overlap, const Situation& situation);
+
+}  // namespace wfo::schedule

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "delivery/consumer_loop.h"
+#include "delivery/waiter.h"
+#include "events/contracts.h"
+#include "schedule/schedule.h"
+#include "store/store.h"
+
+namespace wfo::scheduler {
+
+struct SchedulerConfig {
+  std::size_t batch_max = 500;  // 1..10000 schedules a transaction
+  milliseconds idle_wait{250};  // > 0: between two looks while nothing is due
+};
+
+/// Says whether the job's worker could use the metadata; `invalid_argument` names the member and what is allowed.
+using MetadataCheck = std::function<Result<void>(std::string_view job, json::Value metadata)>;
+
+struct TriggerRequest {
+  std::string job;
+  std::string metadata = "{}";  // a JSON object
+  std::string user_id = {};
+  std::string traceparent = {};
+};
+
+struct TriggerAnswer {
+  JobRunId run;
+  EventId trigger;
+};
+
+/// The part of `workflow-orchestrator` that triggers jobs: watches schedules, keeps the fire ledger, follows job runs
+/// to their end. A fire's row, its trigger, its run and the schedule's move are one transaction, guarded by the
+/// schedule's version: any number of replicas may do the same at once. Any thread; `prepare` one consumer loop.
+class Scheduler final : public delivery::Handler {
+ public:
+  Scheduler(store::Store& store, const events::Contracts& contracts, schedule::JobCatalog catalog,
+            MetadataCheck check_metadata, IdSource& ids, const Clock& clock, delivery::Waiter& waiter, Logger& log,
+            Metrics& metrics, SchedulerConfig config = {});
+  ~Scheduler() override;
+
+  /// `workflow.job.completed`, `workflow.job.failed`.
+  [[nodiscard]] static std::vector<std::string> bindings();
+  /// Closes the runs that these events are about (matched by `runId`, else `causationId`, else the oldest open run of
+  /// that job), triggers what waited for it, pauses the schedule whose run failed if it wants that. An event about a
+  /// run that is closed, or about none, changes nothing.
+  [[nodiscard]] Result<Apply> prepare(std::span<const bus::Delivery> batch) override;
+  void committed() override;
+
+  /// Makes the schedules of the configuration (origin `configuration`) those of the store: new ones begin now; changed
+  /// ones, and those that are not among them any more (they are removed), are first accounted for up to now as they
+  /// were. Paused and note stay as an operator left them. Errors: `invalid_argument` a schedule that is not valid;
+  /// `conflict` a name that is taken by the API; then nothing is changed.
+  [[nodiscard]] Result<void> configure(std::span<const schedule::Schedule> schedules);
+
+  struct Round {
+    std::size_t schedules = 0;  // attended to
+    std::size_t triggered = 0;
+    std::size_t closed = 0;  // runs whose `start_timeout` or `timeout` was over
+    bool more = false;       // something else is due already
+    friend bool operator==(const Round&, const Round&) = default;
+  };
+  /// One transaction's worth of what is due at `clock.now()`. Errors: as the store.
+  [[nodiscard]] Result<Round> run_once();
+  /// Until `stop`. The store being away is logged and tried again.
+  void run(std::stop_token stop);
+
+  // What operators do. All of it durable when it returns. Errors besides those named: `unavailable`, as the store.
+
+  /// Triggers a job by hand (`triggeredBy: manual`). Errors: `not_found` no such job, names those that there are;
+  /// `invalid_argument` metadata that is not an object, or that the job cannot use.
+  [[nodiscard]] Result<TriggerAnswer> trigger(const TriggerRequest& request);
+  /// Makes or changes a schedule of the API. Errors: `invalid_argument`; `conflict` it belongs to the configuration.
+  [[nodiscard]] Result<store::StoredSchedule> put(const schedule::Schedule& schedule);
+  /// Errors: `not_found`; `conflict` it belongs to the configuration.
+  [[nodiscard]] Result<void> remove(const std::string& name);
+  /// What was due before is accounted for first. Again: only the note changes. Errors: `not_found`.
+  [[nodiscard]] Result<store::StoredSchedule> pause(const std::string& name, std::string_view note);
+  /// What was due meanwhile is accounted for as skipped. Errors: `not_found`; `conflict` it is not paused.
+  [[nodiscard]] Result<store::StoredSchedule> resume(const std::string& name);
+  /// Triggers the fires of [from, to) explicitly, whatever became of them then, also if it is paused; `overlap` is how
+  /// they meet open runs and each other. Returns their rows. Errors: `not_found`; `invalid_argument` as
+  /// `plan_backfill`.
+  [[nodiscard]] Result<std::vector<schedule::PlannedFire>> backfill(const std::string& name, Timestamp from,
+                                                                    Timestamp to, schedule::OverlapPolicy overlap);
+  /// Closes the run, and says so by `workflow.job.failed`; nothing that its worker still does takes effect. A worker
+  /// elsewhere does not hear of it. Errors: `not_found`; `conflict` it has ended, says how.
+  [[nodiscard]] Result<schedule::JobRun> cancel(const JobRunId& id, std::string_view reason);
+
+  [[nodiscard]] const schedule::JobCatalog& catalog() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace wfo::scheduler
