@@ -8,11 +8,26 @@ namespace {
 using enum CellKind;
 
 constexpr TransferTable kTables[] = {
-    TransferTable::definitions,    TransferTable::documents,      TransferTable::opportunities,
-    TransferTable::runs,           TransferTable::results,        TransferTable::triggers,
-    TransferTable::inbox,          TransferTable::dead_letters,   TransferTable::log,
-    TransferTable::outbox,         TransferTable::ledger_tenants, TransferTable::ledger_event_types,
-    TransferTable::ledger_entries, TransferTable::ledger_blocks,  TransferTable::ledger_quarantine,
+    TransferTable::definitions,
+    TransferTable::documents,
+    TransferTable::opportunities,
+    TransferTable::runs,
+    TransferTable::results,
+    TransferTable::triggers,
+    TransferTable::inbox,
+    TransferTable::dead_letters,
+    TransferTable::log,
+    TransferTable::outbox,
+    TransferTable::schedules,
+    TransferTable::fires,
+    TransferTable::job_runs,
+    TransferTable::risk_snapshots,
+    TransferTable::outcomes,
+    TransferTable::ledger_tenants,
+    TransferTable::ledger_event_types,
+    TransferTable::ledger_entries,
+    TransferTable::ledger_blocks,
+    TransferTable::ledger_quarantine,
 };
 
 constexpr TransferColumn kDefinitions[] = {{"definition", integer}, {"name", text}, {"version", text}, {"text", text}};
@@ -54,6 +69,42 @@ constexpr TransferColumn kLog[] = {{"sequence", integer}, {"committed_at", integ
                                    {"event", bytes},      {"event_id", uuid},        {"event_time", integer}};
 constexpr TransferColumn kOutbox[] = {
     {"sequence", integer}, {"run", uuid}, {"returns", integer}, {"parked_until", integer}};
+constexpr TransferColumn kSchedules[] = {{"name", text},          {"origin", integer},     {"definition", text},
+                                         {"paused", integer},     {"pause_note", text},    {"next_at", integer},
+                                         {"wake_up_at", integer}, {"created_at", integer}, {"updated_at", integer},
+                                         {"version", integer}};
+constexpr TransferColumn kFires[] = {
+    {"fire", integer},    {"schedule", text}, {"first_at", integer}, {"last_at", integer},    {"count", integer},
+    {"outcome", integer}, {"cause", integer}, {"rule", integer},     {"decided_at", integer}, {"run", uuid}};
+constexpr TransferColumn kJobRuns[] = {{"id", uuid},
+                                       {"job", text},
+                                       {"status", integer},
+                                       {"triggered_by", integer},
+                                       {"schedule", text},
+                                       {"scheduled_for", integer},
+                                       {"trigger_id", uuid},
+                                       {"due_at", integer},
+                                       {"deadline", integer},
+                                       {"version", integer},
+                                       {"created_at", integer},
+                                       {"started_at", integer},
+                                       {"ended_at", integer},
+                                       {"attempt", integer},
+                                       {"takeovers", integer},
+                                       {"progress_done", integer},
+                                       {"progress_total", integer},
+                                       {"progress_note", text},
+                                       {"correlation_id", text},
+                                       {"holder", text},
+                                       {"metadata", text},
+                                       {"checkpoint", text},
+                                       {"counts", text},
+                                       {"error", text}};
+constexpr TransferColumn kRiskSnapshots[] = {{"tenant", uuid},          {"opportunity", uuid}, {"day", integer},
+                                             {"evaluated_at", integer}, {"event", uuid},       {"workflow", uuid},
+                                             {"fields", text}};
+constexpr TransferColumn kOutcomes[] = {
+    {"tenant", uuid}, {"opportunity", uuid}, {"close_on", integer}, {"event", uuid}, {"recorded_at", integer}};
 constexpr TransferColumn kLedgerTenants[] = {{"tenant", integer}, {"id", uuid}, {"size", integer}};
 constexpr TransferColumn kLedgerEventTypes[] = {{"type", integer}, {"name", text}};
 constexpr TransferColumn kLedgerEntries[] = {{"tenant", integer}, {"index", integer},     {"event_id", uuid},
@@ -107,6 +158,16 @@ std::string_view name(TransferTable table) {
       return "log";
     case TransferTable::outbox:
       return "outbox";
+    case TransferTable::schedules:
+      return "schedules";
+    case TransferTable::fires:
+      return "fires";
+    case TransferTable::job_runs:
+      return "job_runs";
+    case TransferTable::risk_snapshots:
+      return "risk_snapshots";
+    case TransferTable::outcomes:
+      return "outcomes";
     case TransferTable::ledger_tenants:
       return "ledger tenants";
     case TransferTable::ledger_event_types:
@@ -145,6 +206,16 @@ std::span<const TransferColumn> columns(TransferTable table) {
       return kLog;
     case TransferTable::outbox:
       return kOutbox;
+    case TransferTable::schedules:
+      return kSchedules;
+    case TransferTable::fires:
+      return kFires;
+    case TransferTable::job_runs:
+      return kJobRuns;
+    case TransferTable::risk_snapshots:
+      return kRiskSnapshots;
+    case TransferTable::outcomes:
+      return kOutcomes;
     case TransferTable::ledger_tenants:
       return kLedgerTenants;
     case TransferTable::ledger_event_types:

@@ -29,6 +29,11 @@ enum class TransferTable {
   dead_letters,
   log,
   outbox,
+  schedules,
+  fires,
+  job_runs,
+  risk_snapshots,
+  outcomes,
   // Of the ledger, which may go to another database.
   ledger_tenants,
   ledger_event_types,
