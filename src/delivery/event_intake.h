@@ -25,7 +25,7 @@ inline constexpr std::array kOwnTypes = {
     OwnType{events::kStepCompleted, "it follows from the step's own completion; hand that in"},
     OwnType{events::kAnalysisCompleted, "it follows from the completion of the last step"},
     OwnType{events::kAnalysisFailed, "it follows from a step's failure, a deadline or a cancellation"},
-    OwnType{events::kJobTrigger, "the scheduler publishes it"},
+    OwnType{events::kJobTrigger, "triggering a job publishes it: POST /api/v1/jobs/{job}/trigger"},
     OwnType{events::kRiskAnalysisRequested, "a running workflow publishes it"},
     OwnType{events::kRiskScoringRequested, "a running workflow publishes it"},
     OwnType{events::kForecastRequested, "a running workflow publishes it"},

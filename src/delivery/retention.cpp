@@ -31,6 +31,8 @@ Result<void> check(const RetentionConfig& config) {
   TRY(check_duration("triggers", config.triggers, hours(1), days(3650)));
   TRY(check_duration("inbox", config.inbox, hours(1), days(3650)));
   TRY(check_duration("dead_letters", config.dead_letters, hours(1), days(3650)));
+  TRY(check_duration("job_runs", config.job_runs, hours(1), days(3650)));
+  TRY(check_duration("fires", config.fires, hours(1), days(3650)));
   TRY(check_duration("log", config.log, milliseconds(0), days(3650)));
   TRY(check_duration("interval", config.interval, seconds(1), days(1)));
   TRY(check_duration("pause", config.pause, milliseconds(0), seconds(10)));
@@ -78,6 +80,8 @@ Retention::Retention(store::Store& store, store::LogReader& log_reader, bool log
       triggers_(metrics.counter(kCounterName, kCounterHelp, {{"what", "triggers"}})),
       inbox_(metrics.counter(kCounterName, kCounterHelp, {{"what", "inbox"}})),
       dead_letters_(metrics.counter(kCounterName, kCounterHelp, {{"what", "dead_letters"}})),
+      job_runs_(metrics.counter(kCounterName, kCounterHelp, {{"what", "job_runs"}})),
+      fires_(metrics.counter(kCounterName, kCounterHelp, {{"what", "fires"}})),
       trimmed_(metrics.counter(kCounterName, kCounterHelp, {{"what", "log"}})),
       held_back_(metrics.gauge("log_held_back_entries", "Entries of the log that the slowest consumer still needs")) {
   INVARIANT(check(config_));
@@ -134,6 +138,10 @@ Result<Retention::Round> Retention::run_once(Timestamp now, std::stop_token stop
            round.inbox, inbox_},
       Kind{[](auto& t, auto& kind, auto count) { return t.dead_letters().purge(kind.before, count); },
            now - config_.dead_letters, 0, round.dead_letters, dead_letters_},
+      Kind{[](auto& t, auto& kind, auto count) { return t.job_runs().purge(kind.before, count); },
+           now - config_.job_runs, 0, round.job_runs, job_runs_},
+      Kind{[](auto& t, auto& kind, auto count) { return t.fires().purge(kind.before, count); }, now - config_.fires, 0,
+           round.fires, fires_},
   };
   // In turn, so that much of one kind does not keep the others waiting.
   std::size_t steps = 0;
@@ -168,8 +176,10 @@ void Retention::run(std::stop_token stop, LeaseKeeper* lease) {
     if (!round) {
       log_.warn("retention: {}; again in {}", round.error().message, format_duration(config_.interval));
     } else if (*round != Round{}) {
-      log_.debug("retention: deleted {} runs, {} triggers, {} inbox rows, {} dead letters, {} log entries", round->runs,
-                 round->triggers, round->inbox, round->dead_letters, round->log);
+      log_.debug(
+          "retention: deleted {} runs, {} triggers, {} inbox rows, {} dead letters, {} job runs, {} fires, {} log "
+          "entries",
+          round->runs, round->triggers, round->inbox, round->dead_letters, round->job_runs, round->fires, round->log);
     }
   } while (waiter_.wait(config_.interval, stop));
 }

@@ -16,12 +16,14 @@
 namespace wfo::delivery {
 
 /// How long what is kept. Ages count from when a run ended, a trigger or message was received, a letter was set aside,
-/// an event was committed.
+/// a fire was decided, an event was committed.
 struct RetentionConfig {
   milliseconds runs{std::chrono::days(30)};          // finished runs with their results; 1h..3650d
   milliseconds triggers{std::chrono::days(30)};      // 1h..3650d: a trigger that comes again later starts a run again
   milliseconds inbox{std::chrono::days(30)};         // 1h..3650d: a message that comes again later is handled again
   milliseconds dead_letters{std::chrono::days(90)};  // settled ones; 1h..3650d. Waiting ones are never deleted
+  milliseconds job_runs{std::chrono::days(90)};      // ended runs of jobs; 1h..3650d
+  milliseconds fires{std::chrono::days(90)};         // what became of schedules' fires; 1h..3650d
   milliseconds log{std::chrono::hours(1)};           // 0..3650d; what a consumer still needs is kept whatever its age
 
   milliseconds interval{std::chrono::minutes(1)};  // 1s..1d between two rounds
@@ -62,6 +64,8 @@ class Retention {
     std::size_t triggers = 0;
     std::size_t inbox = 0;
     std::size_t dead_letters = 0;
+    std::size_t job_runs = 0;
+    std::size_t fires = 0;
     std::size_t log = 0;
     friend bool operator==(const Round&, const Round&) = default;
   };
@@ -92,6 +96,8 @@ class Retention {
   Counter& triggers_;
   Counter& inbox_;
   Counter& dead_letters_;
+  Counter& job_runs_;
+  Counter& fires_;
   Counter& trimmed_;
   Gauge& held_back_;
   std::string slowest_;  // the consumer that was named last for holding too much back; "" none
