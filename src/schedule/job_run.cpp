@@ -1,0 +1,116 @@
+#include "schedule/job_run.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/result.h"
+
+namespace wfo::schedule {
+
+namespace {
+
+constexpr std::array kStatuses{JobRunStatus::pending,   JobRunStatus::queued, JobRunStatus::running,
+                               JobRunStatus::completed, JobRunStatus::failed, JobRunStatus::cancelled};
+constexpr std::array kTriggers{TriggeredBy::scheduler, TriggeredBy::manual};
+
+template <class T, std::size_t n>
+std::optional<T> find_named(const std::array<T, n>& values, std::string_view text) {
+  const auto found = std::ranges::find_if(values, [&](T value) { return name(value) == text; });
+  return found == values.end() ? std::nullopt : std::optional(*found);
+}
+
+// Before the attempt that follows attempt `failed`. Doubled step by step, as a power of two would overflow.
+milliseconds retry_delay(const JobSpec& spec, int failed) {
+  milliseconds delay = std::min(spec.retry_first, spec.retry_max);
+  for (int attempt = 1; attempt < failed && delay < spec.retry_max; ++attempt) {
+    delay = delay > spec.retry_max / 2 ? spec.retry_max : delay * 2;
+  }
+  return delay;
+}
+
+}  // namespace
+
+std::string_view name(JobRunStatus status) {
+  switch (status) {
+    case JobRunStatus::pending:
+      return "pending";
+    case JobRunStatus::queued:
+      return "queued";
+    case JobRunStatus::running:
+      return "running";
+    case JobRunStatus::completed:
+      return "completed";
+    case JobRunStatus::failed:
+      return "failed";
+    case JobRunStatus::cancelled:
+      return "cancelled";
+  }
+  INVARIANT(false);
+}
+
+std::optional<JobRunStatus> parse_job_run_status(std::string_view text) { return find_named(kStatuses, text); }
+
+std::string_view name(TriggeredBy who) {
+  switch (who) {
+    case TriggeredBy::scheduler:
+      return "scheduler";
+    case TriggeredBy::manual:
+      return "manual";
+  }
+  INVARIANT(false);
+}
+
+std::optional<TriggeredBy> parse_triggered_by(std::string_view text) { return find_named(kTriggers, text); }
+
+JobRun triggered(JobRun run, const JobSpec& spec, Timestamp now) {
+  run.status = JobRunStatus::pending;
+  run.created_at = now;
+  run.due_at = now + spec.start_timeout;
+  return run;
+}
+
+JobRun recorded(JobRun run, Timestamp now) {
+  INVARIANT(run.status == JobRunStatus::pending);
+  run.status = JobRunStatus::queued;
+  run.due_at = now;
+  return run;
+}
+
+JobRun claimed(JobRun run, const JobSpec& spec, std::string_view holder, Timestamp now,
+               milliseconds heartbeat_timeout) {
+  INVARIANT(run.status == JobRunStatus::queued || run.status == JobRunStatus::running);
+  if (run.status == JobRunStatus::running) {
+    ++run.takeovers;
+  } else {
+    ++run.attempt;
+  }
+  run.status = JobRunStatus::running;
+  run.holder = holder;
+  run.due_at = now + heartbeat_timeout;
+  if (!run.started_at) run.started_at = now;
+  if (!run.deadline) run.deadline = now + spec.timeout;
+  return run;
+}
+
+JobRun attempt_failed(JobRun run, const JobSpec& spec, std::string_view error, bool retryable, Timestamp now) {
+  INVARIANT(run.status == JobRunStatus::running);
+  if (!retryable || run.attempt >= spec.attempts_max) return ended(std::move(run), JobRunStatus::failed, error, now);
+  run.status = JobRunStatus::queued;
+  run.due_at = now + retry_delay(spec, run.attempt);
+  run.holder.clear();
+  run.error = error;
+  return run;
+}
+
+JobRun ended(JobRun run, JobRunStatus status, std::string_view error, Timestamp now) {
+  INVARIANT(is_open(run.status) && !is_open(status));
+  run.status = status;
+  run.ended_at = now;
+  run.due_at.reset();
+  run.holder.clear();
+  run.error = error;
+  return run;
+}
+
+}  // namespace wfo::schedule
