@@ -43,11 +43,12 @@ class FireStore {
  public:
   virtual ~FireStore() = default;
   /// In order; ids are given. A skipped one joins the newest row of its schedule (`last`, `count`, `decided_at`) if
-  /// that is skipped with the same cause and rule; so do skipped ones of one call that follow each other.
+  /// that is skipped with the same cause and rule and ended before it begins; so do skipped ones of one call that
+  /// follow each other. Errors: `invalid_argument` a text that `check_text` refuses; then nothing is written.
   [[nodiscard]] virtual Result<void> record(std::span<const FireRecord> fires) = 0;
   /// One place per schedule, in order.
   [[nodiscard]] virtual Result<std::vector<BufferedFires>> buffered(std::span<const std::string> schedules) const = 0;
-  /// A buffered one has its run now: outcome triggered, cause released.
+  /// A buffered one has its run now: outcome triggered, cause released. Errors: `not_found` none with that id waits.
   [[nodiscard]] virtual Result<void> release(FireId id, const JobRunId& run, Timestamp now) = 0;
   /// The buffered ones of a schedule that is removed: outcome skipped, cause as given. Returns how many.
   [[nodiscard]] virtual Result<std::size_t> give_up_buffered(std::string_view schedule, schedule::FireCause cause,

@@ -62,11 +62,13 @@ class JobRunStore {
   /// When the run began that has been running longest; nothing: none runs.
   [[nodiscard]] virtual Result<std::optional<Timestamp>> oldest_running() const = 0;
 
-  /// One place per run, in order: false, and it is not written, if its id is known. Errors: `invalid_argument` a text
-  /// that `check_text` refuses; then nothing is written.
+  /// One place per run, in order: false, and it is not written, if its id or its trigger is known. Its version becomes
+  /// 1. Errors: `invalid_argument` a text that `check_text` refuses; then nothing is written.
   [[nodiscard]] virtual Result<std::vector<bool>> insert(std::span<const schedule::JobRun> runs) = 0;
   /// Replaces what stands under the id if its version is still the one given, and counts that up. One place per run, in
-  /// order: false, and it is not written, if not. So who has lost a run to somebody else cannot write any more.
+  /// order: false, and it is not written, if not. So who has lost a run to somebody else cannot write any more. What it
+  /// was triggered as stays as it was inserted: job, triggered_by, schedule, scheduled_for, trigger, correlation_id,
+  /// metadata, created_at. Errors: as `insert`.
   [[nodiscard]] virtual Result<std::vector<bool>> update(std::span<const StoredJobRun> runs) = 0;
   /// Of running runs that `holder` has: their lease goes on to `due_at`, without a new version. Returns which of them
   /// it still has.

@@ -16,7 +16,7 @@
 
 namespace wfo::store {
 
-/// A place in a tenant's ledger: 0, 1, 2, … without gaps; part 4's leaf index.
+/// A place in a tenant's ledger: 0, 1, 2, … without gaps; the index of its leaf in the tenant's tree.
 using LedgerIndex = std::int64_t;
 
 /// What is appended: the event and what search needs of it.

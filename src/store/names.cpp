@@ -1,5 +1,6 @@
 #include "store/dead_letter_store.h"
 #include "store/opportunity_store.h"
+#include "store/schedule_store.h"
 #include "store/trigger_store.h"
 
 namespace wfo::store {
@@ -24,6 +25,16 @@ std::string_view name(DeadLetterStatus status) {
       return "replayed";
     case DeadLetterStatus::discarded:
       return "discarded";
+  }
+  return "unknown";
+}
+
+std::string_view name(ScheduleOrigin origin) {
+  switch (origin) {
+    case ScheduleOrigin::configuration:
+      return "configuration";
+    case ScheduleOrigin::api:
+      return "api";
   }
   return "unknown";
 }

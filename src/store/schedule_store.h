@@ -47,11 +47,11 @@ class ScheduleStore {
   /// that somebody else holds are passed over.
   [[nodiscard]] virtual Result<std::vector<StoredSchedule>> due(Timestamp now, std::size_t count_max) const = 0;
   [[nodiscard]] virtual Result<std::optional<Timestamp>> next_wake_up() const = 0;
-  /// One place per schedule, in order: false, and nothing is written, if the name is taken. `version` becomes 1.
+  /// One place per schedule, in order: false, and it is not written, if the name is taken. `version` becomes 1.
   /// Errors: `invalid_argument` a text that `check_text` refuses; then nothing is written.
   [[nodiscard]] virtual Result<std::vector<bool>> insert(std::span<const StoredSchedule> schedules) = 0;
   /// Replaces what stands under the name if its version is still `version` of the row given, and counts that up. One
-  /// place per schedule: false, and nothing is written, if not.
+  /// place per schedule: false, and it is not written, if not. Errors: as `insert`.
   [[nodiscard]] virtual Result<std::vector<bool>> update(std::span<const StoredSchedule> schedules) = 0;
   /// Its fires and runs stay. False: there is none.
   [[nodiscard]] virtual Result<bool> remove(std::string_view name) = 0;
