@@ -38,6 +38,19 @@ const char* select_sql(TransferTable table) {
              "l.event_id, l.event_time FROM log l ORDER BY l.sequence";
     case TransferTable::outbox:
       return "SELECT sequence, run, returns, parked_until FROM outbox";
+    case TransferTable::schedules:
+      return "SELECT name, origin, definition, paused, pause_note, next_at, wake_up_at, created_at, updated_at, "
+             "version FROM schedules";
+    case TransferTable::fires:
+      return "SELECT fire, schedule, first_at, last_at, count, outcome, cause, rule, decided_at, run FROM fires";
+    case TransferTable::job_runs:
+      return "SELECT id, job, status, triggered_by, schedule, scheduled_for, trigger_id, due_at, deadline, "
+             "version, created_at, started_at, ended_at, attempt, takeovers, progress_done, progress_total, "
+             "progress_note, correlation_id, holder, metadata, checkpoint, counts, error FROM job_runs";
+    case TransferTable::risk_snapshots:
+      return "SELECT tenant, opportunity, day, evaluated_at, event, workflow, fields FROM risk_snapshots";
+    case TransferTable::outcomes:
+      return "SELECT tenant, opportunity, close_on, event, recorded_at FROM outcomes";
     case TransferTable::ledger_tenants:
       return "SELECT t.tenant, t.id, coalesce((SELECT max(e.entry) FROM entries e WHERE e.entry >= t.tenant << 40 AND "
              "e.entry < (t.tenant + 1) << 40) - (t.tenant << 40) + 1, 0) FROM tenants t";
@@ -76,6 +89,16 @@ const char* count_sql(TransferTable table) {
       return "SELECT count(*) FROM log";
     case TransferTable::outbox:
       return "SELECT count(*) FROM outbox";
+    case TransferTable::schedules:
+      return "SELECT count(*) FROM schedules";
+    case TransferTable::fires:
+      return "SELECT count(*) FROM fires";
+    case TransferTable::job_runs:
+      return "SELECT count(*) FROM job_runs";
+    case TransferTable::risk_snapshots:
+      return "SELECT count(*) FROM risk_snapshots";
+    case TransferTable::outcomes:
+      return "SELECT count(*) FROM outcomes";
     case TransferTable::ledger_tenants:
       return "SELECT count(*) FROM tenants";
     case TransferTable::ledger_event_types:

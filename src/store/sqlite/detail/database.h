@@ -64,6 +64,9 @@ class Statement {
   [[nodiscard]] std::string_view text_view(int column) const;  // void after the next step or reset
   [[nodiscard]] bool is_null(int column) const;
   [[nodiscard]] Timestamp timestamp(int column) const { return Timestamp(milliseconds(integer(column))); }
+  [[nodiscard]] std::optional<Timestamp> optional_timestamp(int column) const {
+    return is_null(column) ? std::nullopt : std::optional(timestamp(column));
+  }
   /// The nil id if the blob is not one.
   [[nodiscard]] Uuid uuid(int column) const;
   template <class T>

@@ -67,6 +67,35 @@ Result<std::vector<Opportunity>> OpportunitiesTable::closed(const TenantId& tena
   }
 }
 
+Result<std::vector<Opportunity>> OpportunitiesTable::closed_after(const std::optional<OpportunityKey>& after,
+                                                                  std::size_t count_max) const {
+  // Left to itself SQLite may take the index of all of them, since that is unique.
+#define WFO_CLOSED(conditions)                                                                              \
+  connection_.statement(                                                                                    \
+      "SELECT id, state, fields, tenant FROM opportunities INDEXED BY opportunities_closed WHERE state <> " \
+      "0" conditions " ORDER BY tenant, id LIMIT ?1")
+  Statement* select = nullptr;
+  if (after) {
+    TRY_ASSIGN(select, WFO_CLOSED(" AND (tenant, id) > (?2, ?3)"));
+  } else {
+    TRY_ASSIGN(select, WFO_CLOSED(""));
+  }
+#undef WFO_CLOSED
+  select->bind(static_cast<std::int64_t>(count_max));
+  if (after) select->bind(after->tenant).bind(after->opportunity);
+  std::vector<Opportunity> found;
+  for (;;) {
+    TRY_ASSIGN(const bool more, select->step());
+    if (!more) return found;
+    auto opportunity = read_row(*select, select->id<TenantId>(3));
+    if (!opportunity) {
+      select->reset();
+      return std::unexpected(std::move(opportunity).error());
+    }
+    found.push_back(*std::move(opportunity));
+  }
+}
+
 Result<std::optional<std::string>> OpportunitiesTable::document(const TenantId& tenant, std::string_view name) const {
   TRY_ASSIGN(Statement* const select,
              connection_.statement("SELECT json FROM documents WHERE tenant = ? AND name = ?"));

@@ -66,6 +66,8 @@ CREATE INDEX job_runs_open_by_schedule ON job_runs (schedule, id) WHERE status <
 CREATE INDEX job_runs_open_by_job ON job_runs (job, created_at) WHERE status <= 2;
 CREATE INDEX job_runs_by_job ON job_runs (job, id);
 CREATE INDEX job_runs_by_schedule ON job_runs (schedule, id);
+-- Lists of completed runs go along the indexes above, since those are the many, and lists of open ones along job_runs_due.
+CREATE INDEX job_runs_by_status ON job_runs (status, id) WHERE status > 3;
 CREATE INDEX job_runs_ended ON job_runs (ended_at) WHERE status > 2;
 CREATE INDEX job_runs_completed ON job_runs (job, ended_at) WHERE status = 3;
 
