@@ -47,31 +47,40 @@ struct PlannedFire {
 /// What is known of a schedule when its time has come.
 struct Situation {
   Timestamp now;
-  std::optional<Timestamp> next_at;  // the first expected fire that is not accounted for
+  std::optional<Timestamp> next_at = {};  // the first expected fire that is not accounted for
   bool paused = false;
   std::size_t open_runs = 0;  // of this schedule
   std::size_t buffered = 0;   // fires that wait
+  /// The one of them that has waited longest was asked for (`FireCause::backfill`): being paused does not hold it.
+  bool oldest_asked_for = false;
 };
 
 struct Plan {
-  std::vector<PlannedFire> fires;  // in order
-  bool cancel_open = false;        // close the open runs first
-  bool release = false;            // trigger the fire that has waited longest, before all of `fires`
-  std::optional<Timestamp> next_at;
-  std::optional<Timestamp> wake_up_at;  // when `next_at` is due, jitter included; `now` if there is more to do at once
+  std::vector<PlannedFire> fires = {};  // in order
+  bool cancel_open = false;             // close the open runs first
+  bool release = false;                 // trigger the fire that has waited longest, before any of `fires`
+  std::optional<Timestamp> next_at = {};
+  std::optional<Timestamp> wake_up_at =
+      {};  // when `next_at` is due, jitter included; `now` if there is more to do at once
   friend bool operator==(const Plan&, const Plan&) = default;
 };
 
 /// A fire is due when `Timetable::due_at` has passed; `catch_up` if that is longer ago than `kLate`.
 inline constexpr milliseconds kLate{60'000};
+/// A fire that is no later than this is never outside of the catch-up window, however short that is: nobody looks at
+/// the very instant, and a schedule with a window of 0 is to fire all the same. Jitter is no lateness either.
+inline constexpr milliseconds kPunctual{10'000};
 inline constexpr std::size_t kFiresMax = 10'000;  // expected fires of one plan; the rest follows at once
 inline constexpr std::size_t kTriggersMax = 100;  // triggers of one plan
 
 /// Accounts for every fire that is due, in order; none is left out, none comes twice whatever the clock did: it goes on
-/// from `next_at`, never from the clock. Of several that are due at once under `cancel_other` only the last counts.
+/// from `next_at`, never from the clock. Of several that are due at once under `cancel_other` only the last counts. A
+/// fire waits for those before it, also where jitter makes it due earlier than they are.
 [[nodiscard]] Plan plan_fires(const Schedule& schedule, const Timetable& timetable, const Situation& situation);
 
-/// The same for fires in the past that somebody asks for: every one in [from, to), under `overlap`. Errors:
+/// The same for fires in the past that somebody asks for: every one in [from, to), under `overlap`, whether paused or
+/// not. All of them have the cause `backfill`, also those that are skipped since a run is open, as many wait as may, or
+/// a later one counts. Where one is triggered under `cancel_other`, the caller closes the open runs. Errors:
 /// `invalid_argument` `from` is not before `to`, `to` is after `now`, more than `kBufferedMax` fires (says how many are
 /// allowed), or there are none.
 [[nodiscard]] Result<std::vector<PlannedFire>> plan_backfill(const Timetable& timetable, Timestamp from, Timestamp to,
