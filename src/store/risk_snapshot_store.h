@@ -27,8 +27,8 @@ class RiskSnapshotStore {
  public:
   virtual ~RiskSnapshotStore() = default;
   /// Of several for one tenant, opportunity and day the one with the greatest (evaluated_at, event) stays, in whatever
-  /// order they come; so writing the same again changes nothing. Returns how many rows were inserted or replaced.
-  /// Errors: `invalid_argument` a text that `check_text` refuses; then nothing is written.
+  /// order they come, also in one batch; so writing the same again changes nothing. Returns how many rows were inserted
+  /// or replaced, each once. Errors: `invalid_argument` a text that `check_text` refuses; then nothing is written.
   [[nodiscard]] virtual Result<std::size_t> upsert(std::span<const RiskSnapshot> snapshots) = 0;
   /// Ascending by day, from <= day < to, at most `count_max`.
   [[nodiscard]] virtual Result<std::vector<RiskSnapshot>> list(const TenantId& tenant, const OpportunityId& opportunity,

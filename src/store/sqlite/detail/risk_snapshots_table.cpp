@@ -1,4 +1,5 @@
 #include "store/checks.h"
+#include "store/risk_snapshot_batch.h"
 #include "store/sqlite/detail/tables.h"
 
 namespace wfo::store::sqlite {
@@ -17,9 +18,9 @@ Result<std::size_t> RiskSnapshotsTable::upsert(std::span<const RiskSnapshot> sna
                  "excluded.evaluated_at, event = excluded.event, workflow = excluded.workflow, fields = "
                  "excluded.fields WHERE (excluded.evaluated_at, excluded.event) > (evaluated_at, event)"));
   std::size_t written = 0;
-  for (const RiskSnapshot& snapshot : snapshots) {
-    upsert->bind(snapshot.tenant).bind(snapshot.opportunity).bind(days(snapshot.day)).bind(snapshot.evaluated_at);
-    TRY(upsert->bind(snapshot.event).bind(snapshot.workflow).bind_text(snapshot.fields).run());
+  for (const RiskSnapshot* const snapshot : newest_of_each_day(snapshots)) {
+    upsert->bind(snapshot->tenant).bind(snapshot->opportunity).bind(days(snapshot->day)).bind(snapshot->evaluated_at);
+    TRY(upsert->bind(snapshot->event).bind(snapshot->workflow).bind_text(snapshot->fields).run());
     written += static_cast<std::size_t>(connection_.database().changes());
   }
   return written;
