@@ -43,11 +43,12 @@ std::string JobCatalog::names() const {
 }
 
 bool is_job_name(std::string_view text) {
-  const auto is_allowed = [](char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-           c == '-';
+  const auto is_letter_or_digit = [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
   };
-  return !text.empty() && text.size() <= 100 && std::ranges::all_of(text, is_allowed);
+  const auto is_allowed = [&](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; };
+  return !text.empty() && text.size() <= 100 && is_letter_or_digit(text.front()) &&
+         std::ranges::all_of(text, is_allowed);
 }
 
 }  // namespace wfo::schedule

@@ -19,15 +19,15 @@ enum class JobKind {
 
 /// A job that may be triggered, and its limits.
 struct JobSpec {
-  std::string name;  // 1..100 of A-Z a-z 0-9 . _ -; not `runs`, `schedules`, `preview`
+  std::string name;  // is_job_name; not `runs`, `schedules`, `preview`
   JobKind kind = JobKind::external;
   /// 1s..30d: from the trigger until somebody takes it (builtin), or until its end (external: nobody tells us that it
   /// was taken); later the run is closed as failed.
   milliseconds start_timeout{std::chrono::hours(1)};
   milliseconds timeout{std::chrono::hours(6)};        // 1s..30d: of a builtin run, from its first start to its end
   int attempts_max = 5;                               // 1..100, the first included; builtin
-  milliseconds retry_first{std::chrono::seconds(1)};  // > 0: before the second attempt; doubles
-  milliseconds retry_max{std::chrono::minutes(5)};    // >= retry_first
+  milliseconds retry_first{std::chrono::seconds(1)};  // 1ms..30d: before the second attempt; doubles
+  milliseconds retry_max{std::chrono::minutes(5)};    // retry_first..30d
   friend bool operator==(const JobSpec&, const JobSpec&) = default;
 };
 
@@ -48,8 +48,12 @@ class JobCatalog {
   std::vector<JobSpec> jobs_;
 };
 
-/// Whether a text can name a job or a schedule: 1..100 of A-Z a-z 0-9 . _ -
+/// Whether a text can name a job or a schedule: 1..100 of A-Z a-z 0-9 . _ -, a letter or digit first (a path like
+/// `jobs/..` would lead elsewhere, and `-x` would be an option).
 [[nodiscard]] bool is_job_name(std::string_view text);
-inline constexpr std::string_view kJobNameAllowed = "1 to 100 of A-Z, a-z, 0-9, '.', '_' and '-'";
+inline constexpr std::string_view kJobNameAllowed =
+    "1 to 100 of A-Z, a-z, 0-9, '.', '_' and '-', a letter or digit first";
+inline constexpr int kAttemptsMax = 100;
+inline constexpr milliseconds kJobTimeMax{std::chrono::days(30)};  // of every time in a JobSpec
 
 }  // namespace wfo::schedule

@@ -53,16 +53,16 @@ class JobName : public testing::TestWithParam<NameCase> {};
 
 TEST_P(JobName, IsOneOrNot) { EXPECT_EQ(is_job_name(GetParam().text), GetParam().is_name); }
 
-INSTANTIATE_TEST_SUITE_P(All, JobName,
-                         testing::Values(NameCase{"Usual", "risk-snapshot-backfill", true},
-                                         NameCase{"EveryKindOfCharacter", "aZ09._-", true},
-                                         NameCase{"OneCharacter", "x", true},
-                                         NameCase{"Longest", std::string(100, 'a'), true}, NameCase{"Empty", "", false},
-                                         NameCase{"TooLong", std::string(101, 'a'), false},
-                                         NameCase{"Space", "outcome sync", false}, NameCase{"Slash", "a/b", false},
-                                         NameCase{"NotAscii", "résumé", false},
-                                         NameCase{"Nul", std::string("a\0b", 3), false}),
-                         [](const auto& row) { return row.param.what; });
+INSTANTIATE_TEST_SUITE_P(
+    All, JobName,
+    testing::Values(NameCase{"Usual", "risk-snapshot-backfill", true},
+                    NameCase{"EveryKindOfCharacter", "aZ09._-", true}, NameCase{"OneCharacter", "x", true},
+                    NameCase{"Longest", std::string(100, 'a'), true}, NameCase{"DigitFirst", "7days", true},
+                    NameCase{"Dots", "..", false}, NameCase{"DashFirst", "-x", false}, NameCase{"Empty", "", false},
+                    NameCase{"TooLong", std::string(101, 'a'), false}, NameCase{"Space", "outcome sync", false},
+                    NameCase{"Slash", "a/b", false}, NameCase{"NotAscii", "résumé", false},
+                    NameCase{"Nul", std::string("a\0b", 3), false}),
+    [](const auto& row) { return row.param.what; });
 
 }  // namespace
 }  // namespace wfo::schedule
