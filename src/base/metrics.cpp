@@ -83,12 +83,18 @@ Gauge& Metrics::gauge(std::string_view name, std::string_view help, const Labels
 }
 
 Histogram& Metrics::histogram(std::string_view name, std::string_view help, const Labels& labels) {
+  return histogram(name, help, labels, kBuckets);
+}
+
+Histogram& Metrics::histogram(std::string_view name, std::string_view help, const Labels& labels,
+                              std::span<const double> buckets) {
   const std::scoped_lock lock(state_->mutex);
   auto& slot = state_->histograms[{std::string(name), labels}];
   if (!slot) {
     auto& family =
         prometheus::BuildHistogram().Name(std::string(name)).Help(std::string(help)).Register(state_->registry);
-    slot = std::make_unique<PrometheusHistogram>(family.Add(labels, kBuckets));
+    slot = std::make_unique<PrometheusHistogram>(
+        family.Add(labels, prometheus::Histogram::BucketBoundaries(buckets.begin(), buckets.end())));
   }
   return *slot;
 }

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -40,6 +41,9 @@ class Metrics {
   Gauge& gauge(std::string_view name, std::string_view help, const Labels& labels = {});
   /// Buckets in seconds, from 0.5 ms to 10 s.
   Histogram& histogram(std::string_view name, std::string_view help, const Labels& labels = {});
+  /// With buckets of its own: their upper bounds, ascending, in the unit that the name says.
+  Histogram& histogram(std::string_view name, std::string_view help, const Labels& labels,
+                       std::span<const double> buckets);
   /// `read` is called for each scrape.
   void gauge_from(std::string_view name, std::string_view help, std::function<double()> read);
   [[nodiscard]] std::string text() const;

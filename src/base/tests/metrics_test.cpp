@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <thread>
 #include <vector>
 
@@ -10,6 +11,7 @@ namespace wfo {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 TEST(Metrics, AreWrittenAsPrometheusReadsThem) {
   Metrics metrics;
@@ -23,6 +25,16 @@ TEST(Metrics, AreWrittenAsPrometheusReadsThem) {
   EXPECT_THAT(text, HasSubstr("seconds_bucket{le=\"0.0025\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("seconds_bucket{le=\"0.005\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("seconds_bucket{le=\"10\"} 1\n"));
+}
+
+TEST(Metrics, TakeBucketsForWhatLastsLonger) {
+  Metrics metrics;
+  constexpr std::array kBuckets{60.0, 3600.0};
+  metrics.histogram("job_seconds", "How long a job takes.", {{"job", "sync"}}, kBuckets).observe(600);
+  const std::string text = metrics.text();
+  EXPECT_THAT(text, HasSubstr("job_seconds_bucket{job=\"sync\",le=\"60\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("job_seconds_bucket{job=\"sync\",le=\"3600\"} 1\n"));
+  EXPECT_THAT(text, Not(HasSubstr("le=\"10\"")));
 }
 
 TEST(Metrics, GiveTheSameNumberForTheSameNameAndLabels) {
