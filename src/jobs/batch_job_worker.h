@@ -43,6 +43,10 @@ class BatchJobWorker final : public delivery::Handler {
   [[nodiscard]] Result<Apply> prepare(std::span<const bus::Delivery> batch) override;
   void committed() override;
 
+  /// Whether that job could use the metadata; of a job that is not built in nobody knows, so yes. Errors:
+  /// `invalid_argument`, as `Job::check`. Any thread.
+  [[nodiscard]] Result<void> check(std::string_view job, json::Value metadata) const;
+
   /// Claims one run that may be worked on and works it until it ends, its attempt fails, it is closed by somebody else,
   /// or `stop` (then it is given back, and another worker goes on at once). False: there was none. Errors: as the
   /// store.

@@ -25,7 +25,8 @@ class OutcomeSync final : public Job {
 
  private:
   store::Store& store_;
-  events::EventFactory events_;
+  const events::Contracts& contracts_;
+  IdSource& ids_;
   const Clock& clock_;
   const OutcomeSyncConfig config_;
 };

@@ -21,7 +21,9 @@ class RiskSnapshotBackfill final : public Job {
  public:
   static constexpr std::string_view kName = "risk-snapshot-backfill";
   explicit RiskSnapshotBackfill(store::LedgerStore& ledger, RiskSnapshotBackfillConfig config = {})
-      : ledger_(ledger), config_(config) {}
+      : ledger_(ledger), config_(config) {
+    INVARIANT(config_.slice_rows >= 1 && config_.slice_rows <= 10'000);
+  }
   [[nodiscard]] std::string_view name() const override { return kName; }
   [[nodiscard]] Result<void> check(json::Value metadata) const override;
   [[nodiscard]] Result<Slice> next(const schedule::JobRun& run, std::stop_token stop) override;
