@@ -27,7 +27,7 @@ struct FireRecord {
 };
 
 struct FireQuery {
-  std::string schedule;               // "": of all
+  std::string schedule = {};          // "": of all
   std::size_t limit = 50;             // 1..1000
   std::optional<FireId> before = {};  // the page's cursor
 };

@@ -133,6 +133,35 @@ TEST_P(OpportunityContract, GivesTheClosedOnesOfATenantInTheOrderOfTheirIds) {
   EXPECT_EQ(closed, (std::vector{lost, opportunity(3)}));
 }
 
+TEST_P(OpportunityContract, PagesThroughTheClosedOnesOfAllTenants) {
+  Opportunity lost = opportunity(2);
+  lost.state = StageState::lost;
+  Opportunity open = opportunity(4);
+  open.state = StageState::open;
+  upsert({opportunity(5, kOtherTenant), opportunity(3), open, lost, opportunity(1, kOtherTenant)});
+  const std::vector expected{lost, opportunity(3), opportunity(1, kOtherTenant), opportunity(5, kOtherTenant)};
+  const auto closed_after = [&](const std::optional<store::OpportunityKey>& after, std::size_t count_max) {
+    return value(read([&](const Transaction& t) { return t.opportunities().closed_after(after, count_max); }));
+  };
+  EXPECT_EQ(closed_after(std::nullopt, 100), expected);
+  std::vector<Opportunity> found;
+  std::optional<store::OpportunityKey> after;
+  for (;;) {
+    const auto page = closed_after(after, 1);
+    if (page.empty()) break;
+    ASSERT_EQ(page.size(), 1U);
+    ASSERT_LE(found.size(), expected.size());
+    found.push_back(page[0]);
+    after = store::OpportunityKey{page[0].tenant, page[0].id};
+  }
+  EXPECT_EQ(found, expected);
+  EXPECT_EQ(closed_after(store::OpportunityKey{kTenant, id<OpportunityId>(2)}, 2),
+            (std::vector{opportunity(3), opportunity(1, kOtherTenant)}));
+  EXPECT_EQ(closed_after(store::OpportunityKey{kTenant, id<OpportunityId>(9)}, 1),
+            std::vector{opportunity(1, kOtherTenant)})
+      << "behind a key that is not there";
+}
+
 TEST_P(OpportunityContract, RefusesWhatItCouldNotGiveBack) {
   struct Case {
     std::string field;

@@ -51,6 +51,20 @@ store::DeadLetter letter(std::uint32_t n) {
   return made;
 }
 
+schedule::JobRun job_run(std::uint32_t n) {
+  schedule::JobRun made;
+  made.id = id<JobRunId>(n);
+  made.job = "job";
+  made.trigger = id<EventId>(n);
+  made.created_at = kStart;
+  made.due_at = at(60);
+  return made;
+}
+
+store::RecordedOutcome outcome(std::uint32_t n) {
+  return {kTenant, id<OpportunityId>(n), Date(), id<EventId>(n), kStart};
+}
+
 /// Something in every table.
 Result<void> write_everywhere(Transaction& transaction, std::uint32_t n) {
   const std::vector events{event("test.a", n)};
@@ -68,6 +82,19 @@ Result<void> write_everywhere(Transaction& transaction, std::uint32_t n) {
   TRY(transaction.opportunities().upsert({&opportunity, 1}));
   TRY(transaction.opportunities().put_document(kTenant, std::to_string(n), "{}"));
   TRY(transaction.definitions().put("definition", std::to_string(n), "{}"));
+  store::StoredSchedule schedule;
+  schedule.name = std::to_string(n);
+  TRY(transaction.schedules().insert({&schedule, 1}));
+  store::FireRecord fire;
+  fire.schedule = std::to_string(n);
+  TRY(transaction.fires().record({&fire, 1}));
+  const schedule::JobRun job = job_run(n);
+  TRY(transaction.job_runs().insert({&job, 1}));
+  const store::RiskSnapshot snapshot{kTenant, id<OpportunityId>(n), Date(), kStart, id<EventId>(n), {}, "{}"};
+  TRY(transaction.risk_snapshots().upsert({&snapshot, 1}));
+  const store::RecordedOutcome recorded = outcome(n);
+  TRY_ASSIGN(const auto inserted, transaction.outcomes().insert({&recorded, 1}));
+  EXPECT_EQ(inserted, std::vector{true});
   return transaction.positions().set(std::to_string(n), n);
 }
 
@@ -91,11 +118,23 @@ Result<int> count_traces(Transaction& transaction, std::uint32_t n) {
   found += document.has_value();
   TRY_ASSIGN(const auto definitions, transaction.definitions().all());
   for (const auto& definition : definitions) found += definition.version == std::to_string(n);
+  TRY_ASSIGN(const auto schedule, transaction.schedules().find(std::to_string(n)));
+  found += schedule.has_value();
+  TRY_ASSIGN(const auto fires, transaction.fires().list({.schedule = std::to_string(n)}));
+  found += !fires.empty();
+  TRY_ASSIGN(const auto job, transaction.job_runs().find(id<JobRunId>(n)));
+  found += job.has_value();
+  TRY_ASSIGN(const auto snapshots,
+             transaction.risk_snapshots().list(kTenant, opportunity, Date(), Date() + std::chrono::days(1), 1));
+  found += !snapshots.empty();
+  const store::RecordedOutcome recorded = outcome(n);
+  TRY_ASSIGN(const auto inserted, transaction.outcomes().insert({&recorded, 1}));
+  found += !inserted[0];
   TRY_ASSIGN(const auto position, transaction.positions().get(std::to_string(n)));
   return found + (position != 0);
 }
 
-constexpr int kTables = 8;  // and the log
+constexpr int kTables = 13;  // and the log
 
 TEST_P(TransactionContract, CommitsAllThatABodyWrote) {
   EXPECT_OK(write([&](Transaction& t) { return write_everywhere(t, 1); }));
