@@ -182,10 +182,8 @@ void check_contradictions(const Schedule& schedule, std::string_view where, Prob
     problems.add(where, "pauseNote: '{}'; allowed: only together with `paused` true", one_line(schedule.pause_note));
   }
   if (schedule.jitter > schedule.catch_up_window) {
-    const auto window = format_duration(schedule.catch_up_window);
-    problems.add(where,
-                 "jitter: '{}'; allowed: up to the catchUpWindow, '{}', as a fire would be due when it is too late",
-                 format_duration(schedule.jitter), window);
+    problems.add(where, "jitter: '{}'; allowed: up to the catchUpWindow, '{}'", format_duration(schedule.jitter),
+                 format_duration(schedule.catch_up_window));
   }
 }
 
