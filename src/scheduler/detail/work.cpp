@@ -1,0 +1,337 @@
+#include "scheduler/detail/work.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace wfo::scheduler {
+
+using schedule::FireCause;
+using schedule::FireOutcome;
+using schedule::JobRun;
+using schedule::JobRunStatus;
+using schedule::PlannedFire;
+using store::StoredJobRun;
+using store::StoredSchedule;
+
+namespace {
+
+constexpr int kTriesMax = 5;  // against others who write the same
+
+bool is_triggered(const PlannedFire& fire) { return fire.outcome == FireOutcome::triggered; }
+
+/// Jitter is for fires to come; what was due before a change must not get lost by it.
+Result<ParsedPtr> without_jitter(const Parsed& parsed) {
+  schedule::Schedule schedule = parsed.schedule;
+  schedule.jitter = milliseconds(0);
+  TRY_ASSIGN(auto timetable, schedule::Timetable::make(schedule));
+  return std::make_shared<const Parsed>(Parsed{std::move(schedule), std::move(timetable)});
+}
+
+}  // namespace
+
+/// A schedule in hand.
+struct Work::Attending {
+  StoredSchedule* row;
+  ParsedPtr parsed;
+  schedule::Plan plan;
+  std::optional<store::FireRecord> oldest;  // that waits
+};
+
+Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitter) {
+  Attended attended;
+  if (rows.empty()) return attended;
+  std::vector<std::string> names;
+  names.reserve(rows.size());
+  for (const StoredSchedule& row : rows) names.push_back(row.name);
+  TRY_ASSIGN(const auto open, transaction_.job_runs().open_of(names, 1));
+  TRY_ASSIGN(auto waiting, transaction_.fires().buffered(names));
+
+  std::vector<Attending> all;
+  std::vector<StoredSchedule> written;
+  std::size_t planned = 0;
+  std::size_t triggers = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    StoredSchedule next = rows[i];
+    if (planned >= kFiresAtOnce || triggers >= kTriggersAtOnce) {
+      attended.more = true;
+      // What comes by a run that ended is not due by itself: nobody would look again before the next fire.
+      if (next.wake_up_at && *next.wake_up_at <= now_) continue;
+      next.wake_up_at = now_;
+      all.push_back({&rows[i], nullptr, {}, {}});
+      written.push_back(std::move(next));
+      continue;
+    }
+    ++attended.schedules;
+    auto parsed = core_.timetables.of(next);
+    if (parsed && jitter == Jitter::ignored && (*parsed)->schedule.jitter > milliseconds(0)) {
+      parsed = without_jitter(**parsed);
+    }
+    if (!parsed) {
+      // It must not hold up the others, and nothing is lost: its fires are accounted for when it can be read again.
+      tally_.warnings.push_back(
+          fmt::format("{}; looked at again in {}", parsed.error().message, format_duration(kLookAgain)));
+      next.wake_up_at = now_ + kLookAgain;
+      all.push_back({&rows[i], nullptr, {}, {}});
+      written.push_back(std::move(next));
+      continue;
+    }
+    schedule::Situation situation{.now = now_, .next_at = next.next_at, .paused = next.paused};
+    situation.open_runs = open[i].ids.size();
+    situation.buffered = waiting[i].count;
+    situation.oldest_asked_for = waiting[i].oldest && waiting[i].oldest->fire.cause == FireCause::backfill;
+    auto plan = schedule::plan_fires((*parsed)->schedule, (*parsed)->timetable, situation);
+    for (const PlannedFire& fire : plan.fires) planned += static_cast<std::size_t>(fire.count);
+    triggers += static_cast<std::size_t>(std::ranges::count_if(plan.fires, is_triggered)) + (plan.release ? 1 : 0);
+    const bool same = plan.next_at == next.next_at && plan.wake_up_at == next.wake_up_at;
+    if (same && plan.fires.empty() && !plan.release) continue;
+    next.next_at = plan.next_at;
+    next.wake_up_at = plan.wake_up_at;
+    all.push_back({&rows[i], *std::move(parsed), std::move(plan), std::move(waiting[i].oldest)});
+    written.push_back(std::move(next));
+  }
+  if (written.empty()) return attended;
+
+  // First, so that whoever else attends to the same schedule finds that he was late before he did anything for it.
+  TRY_ASSIGN(const auto guarded, transaction_.schedules().update(written));
+  std::vector<std::string> cancelled;
+  std::vector<Timestamp> places;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!guarded[i]) {
+      all[i].parsed = nullptr;
+      continue;
+    }
+    *all[i].row = std::move(written[i]);
+    ++all[i].row->version;
+    if (!all[i].plan.cancel_open) continue;
+    cancelled.push_back(all[i].row->name);
+    places.push_back(std::ranges::find_if(all[i].plan.fires, is_triggered)->first);
+  }
+  TRY(cancel_open(cancelled, places));
+  for (const Attending& one : all) {
+    if (!one.parsed) continue;
+    if (one.plan.release) {
+      INVARIANT(one.oldest);
+      TRY_ASSIGN(const JobRunId run, add_run(*one.row, one.parsed->schedule, one.oldest->fire.first));
+      TRY(transaction_.fires().release(one.oldest->id, run, now_));
+      tally_.add(FireOutcome::triggered, FireCause::released, 1);
+      ++attended.triggered;
+    }
+    TRY(add_fires(*one.row, *one.parsed, one.plan.fires));
+    attended.triggered += static_cast<std::size_t>(std::ranges::count_if(one.plan.fires, is_triggered));
+    if (one.row->wake_up_at && *one.row->wake_up_at <= now_) attended.more = true;
+  }
+  TRY(flush());
+  return attended;
+}
+
+Result<void> Work::account(StoredSchedule& row, Jitter jitter) {
+  for (;;) {
+    const std::int64_t version = row.version;
+    TRY(attend({&row, 1}, jitter));
+    if (row.version == version && row.wake_up_at && *row.wake_up_at <= now_) {
+      return lose(fmt::format("schedule '{}'", row.name));
+    }
+    if (!row.wake_up_at || *row.wake_up_at > now_) return {};
+  }
+}
+
+Result<void> Work::write(StoredSchedule& row) {
+  TRY_ASSIGN(const auto written, transaction_.schedules().update({&row, 1}));
+  if (!written.front()) return lose(fmt::format("schedule '{}'", row.name));
+  ++row.version;
+  return {};
+}
+
+Result<std::vector<PlannedFire>> Work::backfill(StoredSchedule& row, Timestamp from, Timestamp to,
+                                                schedule::OverlapPolicy overlap) {
+  TRY_ASSIGN(const auto parsed, core_.timetables.of(row));
+  TRY_ASSIGN(const auto open, transaction_.job_runs().open_of({&row.name, 1}, 1));
+  TRY_ASSIGN(const auto waiting, transaction_.fires().buffered({&row.name, 1}));
+  schedule::Situation situation{.now = now_, .paused = row.paused};
+  situation.open_runs = open.front().ids.size();
+  situation.buffered = waiting.front().count;
+  TRY_ASSIGN(auto fires, schedule::plan_backfill(parsed->timetable, from, to, overlap, situation));
+  TRY(write(row));  // whoever counts open runs of this schedule at the same time must not commit, too
+  if (overlap == schedule::OverlapPolicy::cancel_other && situation.open_runs > 0) {
+    TRY(cancel_open({&row.name, 1}, {&fires.back().first, 1}));
+  }
+  TRY(add_fires(row, *parsed, fires));
+  TRY(flush());
+  return fires;
+}
+
+Result<void> Work::remove(StoredSchedule& row) {
+  TRY(account(row, Jitter::ignored));
+  // They waited since a run was open, and now nobody waits for its end any more.
+  TRY_ASSIGN(const auto count, transaction_.fires().give_up_buffered(row.name, FireCause::overlap, now_));
+  tally_.add(FireOutcome::skipped, FireCause::overlap, static_cast<std::int64_t>(count));
+  TRY_ASSIGN(const bool removed, transaction_.schedules().remove(row.name));
+  if (!removed) return lose(fmt::format("schedule '{}'", row.name));
+  return {};
+}
+
+schedule::JobSpec Work::spec_of(const std::string& job) const {
+  const schedule::JobSpec* const known = core_.catalog.find(job);
+  return known ? *known : schedule::JobSpec{.name = job};
+}
+
+Result<JobRun> Work::trigger(JobRun run, const Asked& asked) {
+  run.id = JobRunId(core_.ids.next());
+  run.correlation_id = run.id.to_string();
+  TRY_ASSIGN(auto event, make_trigger(core_.factory, run, now_, asked));
+  run.trigger = event->id();
+  events_.push_back(std::move(event));
+  runs_.push_back(schedule::triggered(std::move(run), spec_of(run.job), now_));
+  return runs_.back();
+}
+
+Result<JobRunId> Work::add_run(const StoredSchedule& row, const schedule::Schedule& schedule, Timestamp fire) {
+  JobRun run;
+  run.job = schedule.job;
+  run.triggered_by = schedule::TriggeredBy::scheduler;
+  run.schedule = row.name;
+  run.scheduled_for = fire;
+  run.metadata = schedule.metadata;
+  TRY_ASSIGN(const JobRun triggered, trigger(std::move(run), {}));
+  return triggered.id;
+}
+
+Result<void> Work::add_fires(const StoredSchedule& row, const Parsed& parsed, std::span<const PlannedFire> fires) {
+  for (const PlannedFire& fire : fires) {
+    store::FireRecord record{.schedule = row.name, .fire = fire, .decided_at = now_, .run = {}};
+    if (is_triggered(fire)) {
+      TRY_ASSIGN(record.run, add_run(row, parsed.schedule, fire.first));
+      if (fire.cause == FireCause::due || fire.cause == FireCause::catch_up) {
+        tally_.lateness.push_back(now_ - parsed.timetable.due_at(fire.first));
+      }
+    }
+    tally_.add(fire.outcome, fire.cause, fire.count);
+    fires_.push_back(std::move(record));
+  }
+  return {};
+}
+
+Result<void> Work::cancel_open(std::span<const std::string> schedules, std::span<const Timestamp> places) {
+  if (schedules.empty()) return {};
+  std::map<std::string_view, Timestamp> place_of;
+  for (std::size_t i = 0; i < schedules.size(); ++i) place_of.emplace(schedules[i], places[i]);
+  for (;;) {
+    TRY_ASSIGN(const auto open, transaction_.job_runs().open_of(schedules, kCancelsAtOnce));
+    std::vector<JobRunId> ids;
+    for (const store::OpenRuns& one : open) ids.insert(ids.end(), one.ids.begin(), one.ids.end());
+    if (ids.empty()) return {};
+    TRY(close(std::move(ids), [&](const JobRun& run) -> std::optional<Ending> {
+      return Ending{JobRunStatus::cancelled,
+                    fmt::format("cancelled by the overlap policy of schedule '{}': its fire of {} took the place",
+                                run.schedule, format_timestamp(place_of.at(run.schedule))),
+                    ClosedBy::cancelled};
+    }));
+  }
+}
+
+Result<std::vector<JobRun>> Work::close(std::vector<JobRunId> ids,
+                                        FunctionRef<std::optional<Ending>(const JobRun&)> decide) {
+  std::map<JobRunId, ClosedBy> asked;
+  TRY_ASSIGN(auto runs, change(std::move(ids), [&](const JobRun& run) -> std::optional<JobRun> {
+               asked.erase(run.id);
+               if (!schedule::is_open(run.status)) return std::nullopt;
+               const auto ending = decide(run);
+               if (!ending) return std::nullopt;
+               asked.emplace(run.id, ending->why);
+               return schedule::ended(run, ending->status, ending->error, now_);
+             }));
+  std::erase_if(runs, [&](const JobRun& run) { return !asked.contains(run.id); });
+  for (const JobRun& run : runs) {
+    TRY_ASSIGN(auto event, make_failed(core_.factory, run));
+    events_.push_back(std::move(event));
+    tally_.add(asked.at(run.id));
+  }
+  return runs;
+}
+
+Result<std::vector<JobRun>> Work::change(std::vector<JobRunId> ids,
+                                         FunctionRef<std::optional<JobRun>(const JobRun&)> decide) {
+  std::ranges::sort(ids);
+  const auto repeated = std::ranges::unique(ids);
+  ids.erase(repeated.begin(), repeated.end());
+  std::vector<JobRun> changed;
+  // A worker that commits a slice at the same moment counts the version up; then the run is decided on again.
+  for (int tries = 0; !ids.empty(); ++tries) {
+    if (tries == kTriesMax) return lose(fmt::format("job run {}", ids.front().to_string()));
+    TRY_ASSIGN(auto found, transaction_.job_runs().find(ids));
+    std::vector<StoredJobRun> updates;
+    for (auto& stored : found) {
+      if (!stored) continue;
+      if (auto next = decide(stored->run)) {
+        updates.push_back({*std::move(next), stored->version});
+      } else {
+        changed.push_back(std::move(stored->run));
+      }
+    }
+    ids.clear();
+    if (updates.empty()) break;
+    TRY_ASSIGN(const auto written, transaction_.job_runs().update(updates));
+    for (std::size_t i = 0; i < updates.size(); ++i) {
+      if (written[i]) {
+        changed.push_back(std::move(updates[i].run));
+      } else {
+        ids.push_back(updates[i].run.id);
+      }
+    }
+  }
+  return changed;
+}
+
+Result<void> Work::flush() {
+  if (!runs_.empty()) {
+    TRY_ASSIGN(const auto inserted, transaction_.job_runs().insert(runs_));
+    const auto refused = std::ranges::find(inserted, false);
+    if (refused != inserted.end()) {
+      return fail(ErrorCode::internal, "job run {}: its id, which is new, is known",
+                  runs_[static_cast<std::size_t>(refused - inserted.begin())].id.to_string());
+    }
+    runs_.clear();
+  }
+  if (!fires_.empty()) TRY(transaction_.fires().record(fires_));
+  fires_.clear();
+  return {};
+}
+
+Result<void> Work::finish() {
+  TRY(flush());
+  if (!events_.empty()) TRY(transaction_.log().append(events_));
+  events_.clear();
+  return {};
+}
+
+std::unexpected<Error> Work::lose(std::string_view what) {
+  lost_ = true;
+  return fail(ErrorCode::conflict, "{}: somebody else wrote it at the same time", what);
+}
+
+Result<void> commit(Core& core, FunctionRef<Result<void>(Work&)> body) {
+  for (int tries = 1;; ++tries) {
+    Tally tally;
+    bool lost = false;
+    auto committed = core.store.transact([&](store::Transaction& transaction) -> Result<void> {
+      tally = {};
+      lost = false;
+      Work work(core, transaction, tally);
+      auto done = body(work);
+      lost = work.lost();
+      if (!done) return done;
+      return work.finish();
+    });
+    if (committed) {
+      core.numbers.count(tally, core.log);
+      return {};
+    }
+    if (!lost) return committed;
+    if (tries == kTriesMax) return fail(ErrorCode::unavailable, "{}; try again", committed.error().message);
+  }
+}
+
+}  // namespace wfo::scheduler

@@ -1,0 +1,253 @@
+#pragma once
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "delivery/tests/fakes.h"
+#include "delivery/tests/sqlite.h"
+#include "events/types.h"
+#include "scheduler/scheduler.h"
+
+/// The role on a real store in a folder of its own, with a clock moved by hand.
+namespace wfo::scheduler::testing {
+
+using namespace std::chrono_literals;
+
+inline const Timestamp kStart{std::chrono::sys_days{std::chrono::March / 1 / 2026} + 9h};
+
+/// Another store, whose transactions are given up after all was written, as if the process had died before the commit.
+class DyingStore final : public store::Store {
+ public:
+  explicit DyingStore(store::Store& store) : store_(store) {}
+  Result<void> transact(FunctionRef<Result<void>(store::Transaction&)> body) override {
+    const bool dies = deaths > 0;
+    if (dies) --deaths;
+    return store_.transact([&](store::Transaction& transaction) -> Result<void> {
+      TRY(body(transaction));
+      if (dies) return fail(ErrorCode::unavailable, "died");
+      return {};
+    });
+  }
+  Result<void> read(FunctionRef<Result<void>(const store::Transaction&)> body) override {
+    if (away) return fail(ErrorCode::unavailable, "the store is away");
+    return store_.read(body);
+  }
+  Result<void> admission() override {
+    if (full) return fail(ErrorCode::unavailable, "the disk is nearly full");
+    return store_.admission();
+  }
+
+  int deaths = 0;  // of the next transactions
+  bool away = false;
+  bool full = false;
+
+ private:
+  store::Store& store_;
+};
+
+class World {
+ public:
+  World() : clock(kStart), waiter(clock), fixture(clock), store(fixture.store()), ids(clock) {
+    scheduler = another(clock, ids);
+  }
+
+  [[nodiscard]] static schedule::JobCatalog catalog() {
+    schedule::JobSpec sync{.name = "outcome-sync"};
+    sync.kind = schedule::JobKind::builtin;
+    schedule::JobSpec report{.name = "report"};
+    report.start_timeout = 2h;
+    return schedule::JobCatalog({sync, report});
+  }
+  [[nodiscard]] static Result<void> check_metadata(std::string_view job, json::Value metadata) {
+    if (job == "outcome-sync" && metadata.find("surprise")) {
+      return fail(ErrorCode::invalid_argument, "surprise is unknown; allowed: nothing");
+    }
+    return {};
+  }
+  /// A replica, whose clock may be another.
+  [[nodiscard]] std::unique_ptr<Scheduler> another(const Clock& its_clock, IdSource& its_ids,
+                                                   SchedulerConfig config = {}) {
+    return std::make_unique<Scheduler>(store, bus::samples::contracts(), catalog(), check_metadata, its_ids, its_clock,
+                                       waiter, Logger::silent(), metrics, config);
+  }
+  void use(SchedulerConfig config) { scheduler = another(clock, ids, config); }
+
+  template <class T>
+  static T must(Result<T> result) {
+    if (!result) throw std::runtime_error(result.error().message);
+    return *std::move(result);
+  }
+  static void must(Result<void> result) {
+    if (!result) throw std::runtime_error(result.error().message);
+  }
+
+  /// Every ten minutes.
+  [[nodiscard]] static schedule::Schedule ten_minutely(
+      schedule::OverlapPolicy overlap = schedule::OverlapPolicy::allow_all, std::string name = "often") {
+    schedule::Schedule schedule;
+    schedule.name = std::move(name);
+    schedule.job = "outcome-sync";
+    schedule.cron = {"*/10 * * * *"};
+    schedule.overlap = overlap;
+    return schedule;
+  }
+  store::StoredSchedule put(const schedule::Schedule& schedule) { return must(scheduler->put(schedule)); }
+  /// Rounds until nothing is due.
+  std::size_t attend() {
+    std::size_t triggered = 0;
+    for (int rounds = 0; rounds < 10'000; ++rounds) {
+      const auto round = must(scheduler->run_once());
+      triggered += round.triggered;
+      if (!round.more) return triggered;
+    }
+    throw std::runtime_error("the scheduler does not come to an end");
+  }
+  std::size_t attend_at(Timestamp now) {
+    clock.set(now);
+    return attend();
+  }
+
+  // What a worker says.
+
+  [[nodiscard]] events::EventPtr event(std::string_view type, std::string_view data, std::string_view cause = "",
+                                       const TenantId& tenant = system_tenant()) {
+    std::string text = fmt::format(
+        R"({{"id":"{}","type":"{}","version":"1.0.0","timestamp":"{}","tenantId":"{}","source":"a worker","data":{})",
+        ids.next().to_string(), type, format_timestamp(clock.now()), tenant.to_string(), data);
+    if (!cause.empty()) text += fmt::format(R"(,"metadata":{{"causationId":"{}"}})", cause);
+    return must(bus::samples::contracts().read(text + "}", clock.now()));
+  }
+  [[nodiscard]] events::EventPtr completed(const schedule::JobRun& run) {
+    return event(events::kJobCompleted, fmt::format(R"({{"job":"{}","status":"done","completedAt":"{}","runId":"{}"}})",
+                                                    run.job, format_timestamp(clock.now()), run.id.to_string()));
+  }
+  [[nodiscard]] events::EventPtr failed(const schedule::JobRun& run, std::string_view error = "no luck") {
+    return event(events::kJobFailed, fmt::format(R"({{"job":"{}","error":"{}","failedAt":"{}","runId":"{}"}})", run.job,
+                                                 error, format_timestamp(clock.now()), run.id.to_string()));
+  }
+  /// One batch, one transaction.
+  Result<void> deliver(const std::vector<events::EventPtr>& batch) {
+    std::vector<bus::Delivery> deliveries;
+    for (const auto& one : batch) deliveries.emplace_back().event = one;
+    TRY_ASSIGN(auto apply, scheduler->prepare(deliveries));
+    TRY(store.transact([&](store::Transaction& transaction) { return apply(transaction); }));
+    scheduler->committed();
+    return {};
+  }
+  /// What the log holds of the end of runs and was not delivered yet, as the embedded bus does.
+  void deliver_own() {
+    for (const auto& entry : fixture.entries()) {
+      if (entry.sequence <= delivered_) continue;
+      delivered_ = entry.sequence;
+      const std::string& type = entry.event->type();
+      if (type == events::kJobCompleted || type == events::kJobFailed) must(deliver({entry.event}));
+    }
+  }
+
+  // What an outsider sees.
+
+  [[nodiscard]] std::vector<events::EventPtr> log_of(std::string_view type) {
+    auto all = fixture.published();
+    std::erase_if(all, [&](const events::EventPtr& one) { return one->type() != type; });
+    return all;
+  }
+  /// The oldest first.
+  [[nodiscard]] std::vector<schedule::JobRun> runs(const store::JobRunQuery& query = {}) {
+    std::vector<schedule::JobRun> all;
+    store::JobRunQuery page = query;
+    page.limit = 1'000;
+    must(store.read([&](const store::Transaction& transaction) -> Result<void> {
+      for (;;) {
+        TRY_ASSIGN(auto found, transaction.job_runs().list(page));
+        const bool last = found.size() < page.limit;
+        if (!last) page.before = found.back().id;
+        std::ranges::move(found, std::back_inserter(all));
+        if (last) return {};
+      }
+    }));
+    std::ranges::reverse(all);
+    return all;
+  }
+  [[nodiscard]] std::vector<schedule::JobRun> open_runs() {
+    auto all = runs();
+    std::erase_if(all, [](const schedule::JobRun& run) { return !is_open(run.status); });
+    return all;
+  }
+  [[nodiscard]] schedule::JobRun run(const JobRunId& id) {
+    std::optional<store::StoredJobRun> found;
+    must(store.read([&](const store::Transaction& transaction) -> Result<void> {
+      TRY_ASSIGN(found, transaction.job_runs().find(id));
+      return {};
+    }));
+    return found.value().run;
+  }
+  /// The oldest decision first.
+  [[nodiscard]] std::vector<store::FireRecord> fires(const std::string& schedule = "") {
+    std::vector<store::FireRecord> all;
+    store::FireQuery page{.schedule = schedule, .limit = 1'000};
+    must(store.read([&](const store::Transaction& transaction) -> Result<void> {
+      for (;;) {
+        TRY_ASSIGN(auto found, transaction.fires().list(page));
+        const bool last = found.size() < page.limit;
+        if (!last) page.before = found.back().id;
+        std::ranges::move(found, std::back_inserter(all));
+        if (last) return {};
+      }
+    }));
+    std::ranges::reverse(all);
+    return all;
+  }
+  /// `09:10 triggered due, 09:20..09:40 3 skipped overlap`.
+  [[nodiscard]] std::string told(const std::string& schedule = "often") {
+    std::string text;
+    for (const auto& record : fires(schedule)) {
+      const schedule::PlannedFire& fire = record.fire;
+      EXPECT_EQ(record.run.has_value(), fire.outcome == schedule::FireOutcome::triggered);
+      text += fmt::format("{}{}", text.empty() ? "" : ", ", format_timestamp(fire.first).substr(11, 5));
+      if (fire.count > 1) text += fmt::format("..{} {}", format_timestamp(fire.last).substr(11, 5), fire.count);
+      text += fmt::format(" {} {}", name(fire.outcome), name(fire.cause));
+    }
+    return text;
+  }
+  [[nodiscard]] std::optional<store::StoredSchedule> find(const std::string& name = "often") {
+    std::optional<store::StoredSchedule> found;
+    must(store.read([&](const store::Transaction& transaction) -> Result<void> {
+      TRY_ASSIGN(found, transaction.schedules().find(name));
+      return {};
+    }));
+    return found;
+  }
+  [[nodiscard]] double counted(std::string_view name, const Labels& labels) {
+    return metrics.counter(name, "", labels).value();
+  }
+  [[nodiscard]] static std::string text(const events::Event& of, std::string_view key) {
+    const auto value = of.data().find(key);
+    return value ? value->string().value_or("") : "";
+  }
+  [[nodiscard]] static std::string metadata(const events::Event& of, std::string_view key) {
+    const auto value = of.root().find("metadata", key);
+    return value ? value->string().value_or("") : "";
+  }
+
+  ManualClock clock;
+  delivery::fakes::ManualWaiter waiter;
+  delivery::sqlite::Fixture fixture;
+  DyingStore store;
+  SystemIdSource ids;
+  Metrics metrics;
+  std::unique_ptr<Scheduler> scheduler;
+
+ private:
+  store::Sequence delivered_ = 0;
+};
+
+}  // namespace wfo::scheduler::testing
