@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -88,6 +89,8 @@ class UnsureStore final : public store::Store {
  public:
   explicit UnsureStore(store::Store& store) : store_(store) {}
   Result<void> transact(FunctionRef<Result<void>(store::Transaction&)> body) override {
+    if (takes && *takes == 0) return fail(ErrorCode::unavailable, "the process is dead");
+    if (takes) --*takes;
     if (refuse > 0) {
       --refuse;
       return fail(ErrorCode::unavailable, "the database is away");
@@ -99,8 +102,9 @@ class UnsureStore final : public store::Store {
   Result<void> read(FunctionRef<Result<void>(const store::Transaction&)> body) override { return store_.read(body); }
   Result<void> admission() override { return store_.admission(); }
 
-  int refuse = 0;  // so many of the next transactions
-  int lose = 0;    // the answer of the n-th transaction from now that took effect
+  std::optional<int> takes;  // so many transactions more, and none after them
+  int refuse = 0;            // so many of the next transactions
+  int lose = 0;              // the answer of the n-th transaction from now that took effect
 
  private:
   store::Store& store_;
