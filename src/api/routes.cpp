@@ -10,6 +10,8 @@ void add_routes(Router& router, const Services& services) {
   detail::add_audit_routes(router, services);
   detail::add_dead_letter_routes(router, services);
   detail::add_opportunity_routes(router, services);
+  detail::add_job_routes(router, services);
+  detail::add_schedule_routes(router, services);
   detail::add_analysis_routes(router, services);
   detail::add_health_routes(router, services);
 }

@@ -9,6 +9,7 @@
 #include "delivery/dead_letters.h"
 #include "delivery/event_intake.h"
 #include "orchestrator/orchestrator.h"
+#include "scheduler/scheduler.h"
 #include "store/ledger_store.h"
 #include "store/store.h"
 
@@ -17,6 +18,7 @@ namespace wfo::api {
 /// What the routes work on; all of it outlives the router.
 struct Services {
   orchestrator::Orchestrator& orchestrator;
+  scheduler::Scheduler& scheduler;
   store::Store& store;
   store::LedgerStore& ledger;
   delivery::DeadLetters& dead_letters;
@@ -33,8 +35,8 @@ struct Services {
 };
 
 /// Adds every route of contracts/openapi.yaml. Each request is of one tenant (X-Tenant-Id, else the default one) and
-/// sees and changes nothing of another's. Parameters, members and values that are not in the contract are errors that
-/// name what is allowed.
+/// sees and changes nothing of another's; jobs, their schedules and the process itself are of no tenant. Parameters,
+/// members and values that are not in the contract are errors that name what is allowed.
 void add_routes(Router& router, const Services& services);
 
 }  // namespace wfo::api

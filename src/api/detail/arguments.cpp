@@ -8,6 +8,7 @@
 
 #include "api/detail/uri.h"
 #include "base/digest.h"
+#include "schedule/job_spec.h"
 
 namespace wfo::api::detail {
 namespace {
@@ -47,14 +48,15 @@ Result<TenantId> read_tenant(const Request& request, const TenantId& otherwise) 
   return *tenant;
 }
 
-Result<void> allow_parameters(const Request& request, std::initializer_list<std::string_view> allowed) {
+Result<void> allow_parameters(const Request& request, std::initializer_list<std::string_view> allowed,
+                              std::string_view repeatable) {
   std::vector<std::string_view> seen;
   for (const auto& [name, value] : request.query) {
     if (!contains(allowed, name)) {
       return fail(ErrorCode::invalid_argument, "parameter {} is not known here; allowed: {}", shown(name),
                   listed(allowed));
     }
-    if (std::ranges::find(seen, name) != seen.end()) {
+    if (name != repeatable && std::ranges::find(seen, name) != seen.end()) {
       return fail(ErrorCode::invalid_argument, "parameter {} comes twice; allowed: once", name);
     }
     seen.push_back(name);
@@ -62,12 +64,12 @@ Result<void> allow_parameters(const Request& request, std::initializer_list<std:
   return {};
 }
 
-Result<std::size_t> read_limit(const Request& request) {
-  const auto text = request.query_parameter("limit");
-  if (!text) return kPageDefault;
-  const auto limit = whole_number<std::size_t>(*text);
-  if (!limit || *limit < 1 || *limit > kPageMax) return bad_parameter("limit", *text, fmt::format("1..{}", kPageMax));
-  return *limit;
+Result<std::size_t> read_size(const Request& request, std::string_view name, std::size_t otherwise) {
+  const auto text = request.query_parameter(name);
+  if (!text) return otherwise;
+  const auto size = whole_number<std::size_t>(*text);
+  if (!size || *size < 1 || *size > kPageMax) return bad_parameter(name, *text, fmt::format("1..{}", kPageMax));
+  return *size;
 }
 
 Result<std::optional<std::int64_t>> read_count(const Request& request, std::string_view name) {
@@ -94,6 +96,21 @@ Result<std::optional<Timestamp>> read_time(const Request& request, std::string_v
   return time;
 }
 
+Result<std::optional<Date>> read_date(const Request& request, std::string_view name) {
+  const auto text = request.query_parameter(name);
+  if (!text) return std::optional<Date>();
+  const auto date = parse_date(*text);
+  if (!date) return bad_parameter(name, *text, "a date like 2026-03-01");
+  return date;
+}
+
+Result<std::string> read_job_name(const Request& request, std::string_view name) {
+  const auto text = request.query_parameter(name);
+  if (!text) return std::string();
+  if (!schedule::is_job_name(*text)) return bad_parameter(name, *text, schedule::kJobNameAllowed);
+  return std::string(*text);
+}
+
 Result<std::optional<OpportunityId>> read_opportunity(const Request& request, const TenantId& tenant) {
   const auto text = request.query_parameter("opportunityId");
   if (!text) return std::optional<OpportunityId>();
@@ -115,8 +132,12 @@ Result<std::optional<Uuid>> read_cursor(const Request& request) {
     place = Uuid::parse(fmt::format("{}-{}-{}-{}-{}", text->substr(0, 8), text->substr(8, 4), text->substr(12, 4),
                                     text->substr(16, 4), text->substr(20)));
   }
-  if (!place) return bad_parameter("cursor", *text, "cursor of the page before");
+  if (!place) return bad_cursor(request);
   return place;
+}
+
+std::unexpected<Error> bad_cursor(const Request& request) {
+  return bad_parameter("cursor", request.query_parameter("cursor").value_or(""), "cursor of the page before");
 }
 
 Result<Uuid> read_path_id(const Request& request, std::string_view thing) {
@@ -124,6 +145,15 @@ Result<Uuid> read_path_id(const Request& request, std::string_view thing) {
   const auto id = Uuid::parse(text);
   if (!id) return fail(ErrorCode::not_found, "there is no {} '{}'; their ids are uuids", thing, shown(text));
   return *id;
+}
+
+std::string read_traceparent(const Request& request) {
+  const std::string_view text = request.headers.find("traceparent").value_or("");
+  constexpr std::string_view kForm = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+  const auto fits = [](char given, char wanted) {
+    return wanted == 'x' ? (given >= '0' && given <= '9') || (given >= 'a' && given <= 'f') : given == wanted;
+  };
+  return std::ranges::equal(text, kForm, fits) ? std::string(text) : "";
 }
 
 Result<json::Document> read_object(const Request& request, std::initializer_list<std::string_view> allowed) {
@@ -161,6 +191,17 @@ Result<std::string> need_text(json::Value object, std::string_view name, std::si
                 "member '{}' of the body is missing; it must be a text of 1..{} characters", name, length_max);
   }
   return *std::move(text);
+}
+
+Result<Timestamp> need_time(json::Value object, std::string_view name) {
+  const auto member = object.find(name);
+  const auto time = member ? member->timestamp() : std::nullopt;
+  if (!time) {
+    return fail(ErrorCode::invalid_argument,
+                "member '{}' of the body is {}; allowed: an RFC 3339 time like 2026-03-01T09:30:00Z", name,
+                member ? shown(member->raw()) : "missing");
+  }
+  return *time;
 }
 
 Result<json::Value> need_array(json::Value object, std::string_view name, std::size_t count_max) {

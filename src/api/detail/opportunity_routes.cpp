@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "analysis/tenant_statistics.h"
 #include "api/detail/arguments.h"
 #include "api/detail/routes.h"
@@ -70,6 +72,80 @@ Answer show_opportunity(const Services& services, const Request& request) {
   return json_response(200, std::move(text));
 }
 
+// Risk over time.
+
+constexpr std::chrono::days kSnapshotDays{90};  // where nobody says from when
+
+struct Days {
+  Date from;
+  Date to;  // inclusive
+};
+
+Result<Days> read_days(const Request& request, Date today) {
+  TRY_ASSIGN(const auto from, read_date(request, "from"));
+  TRY_ASSIGN(const auto to, read_date(request, "to"));
+  Days days;
+  days.to = to.value_or(std::max(today, from.value_or(today)));
+  days.from = from.value_or(days.to - (kSnapshotDays - std::chrono::days(1)));
+  if (days.from > days.to) {
+    return fail(ErrorCode::invalid_argument,
+                "parameter from is '{}' and to is '{}'; allowed: from at or before to, since both days are included",
+                format_date(days.from), format_date(days.to));
+  }
+  return days;
+}
+
+/// Errors: `corruption` the fields are no object.
+Result<void> write_snapshot(json::Writer& out, const store::RiskSnapshot& snapshot) {
+  const auto fields = json::Document::parse(snapshot.fields);
+  if (!fields || !fields->root().is_object()) {
+    return fail(ErrorCode::corruption, "the risk snapshot of opportunity {} on {}: its fields are no object",
+                snapshot.opportunity.to_string(), format_date(snapshot.day));
+  }
+  out.begin_object().key("day").string(format_date(snapshot.day)).key("evaluatedAt").timestamp(snapshot.evaluated_at);
+  out.key("workflowId").uuid(snapshot.workflow).key("eventId").uuid(snapshot.event);
+  for (const json::Member member : fields->root().members()) {
+    const auto key = member.key.string().value_or("");
+    // Twice the same key is what nobody could read.
+    if (key == "day" || key == "evaluatedAt" || key == "workflowId" || key == "eventId") continue;
+    out.key(key).raw(member.value.raw());
+  }
+  out.end_object();
+  return {};
+}
+
+Answer list_risk_snapshots(const Services& services, const Request& request) {
+  TRY(allow_parameters(request, {"from", "to", "limit"}));
+  TRY_ASSIGN(const TenantId tenant, read_tenant(request, services.default_tenant));
+  TRY_ASSIGN(const auto days, read_days(request, std::chrono::floor<std::chrono::days>(services.clock.now())));
+  TRY_ASSIGN(const auto limit, read_size(request, "limit", kPageMax));
+  const auto& external_id = request.path_parameter("id");
+  const OpportunityId id = opportunity_id(tenant, external_id);
+  std::vector<store::RiskSnapshot> snapshots;
+  bool is_known = true;
+  TRY(services.store.read([&](const store::Transaction& transaction) -> Result<void> {
+    TRY_ASSIGN(snapshots,
+               transaction.risk_snapshots().list(tenant, id, days.from, days.to + std::chrono::days(1), limit + 1));
+    if (!snapshots.empty()) return {};
+    TRY_ASSIGN(const auto loaded, transaction.opportunities().load(tenant, {&id, 1}));
+    is_known = loaded.front().has_value();
+    return {};
+  }));
+  if (!is_known) return fail(ErrorCode::not_found, "opportunity '{}' is not known", external_id);
+
+  std::string text;
+  json::Writer out(text);
+  out.begin_object().key("opportunityId").uuid(id).key("snapshots").begin_array();
+  std::size_t written = 0;
+  for (; written < std::min(limit, snapshots.size()) && text.size() <= kPageBytesMax; ++written) {
+    TRY(write_snapshot(out, snapshots[written]));
+  }
+  out.end_array();
+  if (written < snapshots.size()) out.key("nextFrom").string(format_date(snapshots[written].day));
+  out.end_object();
+  return json_response(200, std::move(text));
+}
+
 Result<std::optional<Date>> read_as_of(json::Value body) {
   TRY_ASSIGN(const auto text, read_text(body, "asOf", 10));
   if (!text) return std::optional<Date>();
@@ -135,6 +211,7 @@ Answer show_model(const Services& services, const Request& request) {
 void add_opportunity_routes(Router& router, const Services& services) {
   add_route(router, Method::post, "/api/v1/opportunities", services, put_opportunities);
   add_route(router, Method::get, "/api/v1/opportunities/{id}", services, show_opportunity);
+  add_route(router, Method::get, "/api/v1/opportunities/{id}/risk-snapshots", services, list_risk_snapshots);
   add_route(router, Method::post, "/api/v1/statistics", services, rebuild_statistics);
   add_route(router, Method::post, "/api/v1/model", services, train_model);
   add_route(router, Method::get, "/api/v1/model", services, show_model);

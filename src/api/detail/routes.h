@@ -10,6 +10,8 @@ void add_event_routes(Router& router, const Services& services);
 void add_audit_routes(Router& router, const Services& services);
 void add_dead_letter_routes(Router& router, const Services& services);
 void add_opportunity_routes(Router& router, const Services& services);
+void add_job_routes(Router& router, const Services& services);
+void add_schedule_routes(Router& router, const Services& services);
 void add_analysis_routes(Router& router, const Services& services);  // for the command line, over the local socket only
 void add_health_routes(Router& router, const Services& services);
 

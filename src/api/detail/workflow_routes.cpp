@@ -17,16 +17,6 @@ bool is_printable(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; });
 }
 
-/// W3C Trace Context, version 00; what is not one is passed over, as the standard says.
-std::string read_traceparent(const Request& request) {
-  const std::string_view text = request.headers.find("traceparent").value_or("");
-  constexpr std::string_view kForm = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
-  const auto fits = [](char given, char wanted) {
-    return wanted == 'x' ? (given >= '0' && given <= '9') || (given >= 'a' && given <= 'f') : given == wanted;
-  };
-  return std::ranges::equal(text, kForm, fits) ? std::string(text) : "";
-}
-
 // Starting.
 
 struct Start {

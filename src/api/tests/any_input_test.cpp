@@ -24,6 +24,10 @@ class AnyInput : public Installation {
             R"({"asOf":"2026-02-28"})",
             R"({"body":"{}"})",
             R"({"body":)" + event + "}",
+            R"({"metadata":{"from":"2026-02-01"}})",
+            R"({"from":"2026-02-01T00:00:00Z","to":"2026-02-03T00:00:00Z","overlap":"allow_all"})",
+            R"({"job":"crm-export","cron":["0 1 * * *","@hourly"],"timeZone":"Europe/Berlin","overlap":"buffer_one",)"
+            R"("catchUpWindow":"2d","jitter":"5m","paused":true,"pauseNote":"x","metadata":{"a":1}})",
             "[" + event + ",17," + event + "]",
             event,
             "{}",
@@ -56,13 +60,19 @@ RC_GTEST_FIXTURE_PROP(AnyInput, GetsAnAnswerThatTheContractHas, ()) {
   for (int i = 0; i < kTries; ++i) {
     const auto& route = routes[*rc::gen::inRange<std::size_t>(0, routes.size())];
     std::string target(route.pattern);
-    if (const auto place = target.find("{id}"); place != std::string::npos) {
-      target.replace(place, 4, *rc::gen::element<std::string>("A-1", "01956a3e-7d2c-7c1b-9f0e-5b2f1d8a4c11", "%22"));
+    if (const auto begin = target.find('{'); begin != std::string::npos) {
+      target.replace(begin, target.find('}') - begin + 1,
+                     *rc::gen::element<std::string>("A-1", "01956a3e-7d2c-7c1b-9f0e-5b2f1d8a4c11", "%22", "crm-export",
+                                                    "outcome-sync", "nightly"));
     }
     const auto query = *rc::gen::element<std::string>(
         "", "", "?limit=10", "?after=9223372036854775807", "?status=failed", "?opportunityId=%22",
-        "?from=2026-03-01T00:00:00Z", "?cursor=0", "?type=%5b", "?include=results", "?limit=1000&after=0");
-    const auto body = route.method == Method::post ? mutated(*rc::gen::elementOf(bodies())) : std::string();
+        "?from=2026-03-01T00:00:00Z", "?cursor=0", "?type=%5b", "?include=results", "?limit=1000&after=0",
+        "?cron=0+1+*+*+*&timeZone=Europe/Berlin&count=3", "?cron=%5b", "?cron=0+0+30+2+*&cron=@daily",
+        "?from=2026-01-01&to=2026-02-01", "?from=0000-01-01&to=9999-12-31", "?after=0000-01-01T00:00:00Z&count=2",
+        "?after=9999-12-31T23:59:59Z", "?job=outcome-sync&schedule=nightly&status=queued");
+    const bool may_have_body = route.method == Method::post || route.method == Method::put;
+    const auto body = may_have_body ? mutated(*rc::gen::elementOf(bodies())) : std::string();
     Headers headers{{"Content-Type", "application/json"}};
     if (*rc::gen::arbitrary<bool>()) headers.add("Idempotency-Key", *rc::gen::element<std::string>("1", "2"));
     Request request{.method = route.method, .target = target + query, .headers = headers, .body = body};

@@ -85,6 +85,20 @@ TEST_F(RouterTest, NamesTheAllowedMethodsWith405) {
   EXPECT_EQ(ask(Method::put, "/runs").status, 405);
 }
 
+TEST_F(RouterTest, TellsTheMethodsOfOnePathApart) {
+  router.add(Method::get, "/plans/{name}", says("show"));
+  router.add(Method::put, "/plans/{name}", says("put"));
+  router.add(Method::delete_, "/plans/{name}", says("gone"));
+  EXPECT_EQ(ask(Method::get, "/plans/a").body, "show");
+  EXPECT_EQ(ask(Method::put, "/plans/a").body, "put");
+  EXPECT_EQ(ask(Method::delete_, "/plans/a").body, "gone");
+  for (const auto method : {Method::post, Method::patch}) {
+    const auto response = ask(method, "/plans/a");
+    EXPECT_EQ(response.status, 405);
+    EXPECT_EQ(response.headers.find("allow"), "GET, HEAD, PUT, DELETE");
+  }
+}
+
 TEST_F(RouterTest, AnswersHeadByGet) {
   router.add(Method::get, "/runs", says("list"));
   router.add(Method::post, "/start", says("start"));
@@ -115,8 +129,9 @@ TEST_F(RouterTest, HidesLocalRoutesFromTcp) {
 TEST_F(RouterTest, TakesBodiesOfTheContentTypeOnly) {
   router.add(Method::post, "/runs", says("started"));
   router.add(Method::post, "/any", says("taken"), {.content_type = ""});
-  const auto status = [&](std::string path, std::string type) {
-    Request request{.method = Method::post, .target = path, .body = "{}"};
+  router.add(Method::put, "/runs", says("put"));
+  const auto status = [&](std::string path, std::string type, Method method = Method::post) {
+    Request request{.method = method, .target = path, .body = "{}"};
     if (!type.empty()) request.headers.add("content-type", type);
     return router.handle(request).status;
   };
@@ -127,6 +142,7 @@ TEST_F(RouterTest, TakesBodiesOfTheContentTypeOnly) {
   for (const auto* const type : {"", "text/plain", "application/json; charset=latin1", "application/jsonp",
                                  "application/x-www-form-urlencoded", "multipart/form-data", "\xff"}) {
     EXPECT_EQ(status("/runs", type), 415) << type;
+    EXPECT_EQ(status("/runs", type, Method::put), 415) << type;
   }
   EXPECT_EQ(status("/any", "text/plain"), 200);
   EXPECT_EQ(ask(Method::post, "/runs").status, 200) << "without a body there is nothing to have a type";

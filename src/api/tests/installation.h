@@ -14,6 +14,9 @@
 #include "api/tests/openapi.h"
 #include "bus/embedded/embedded_bus.h"
 #include "delivery/consumer_loop.h"
+#include "delivery/type_router.h"
+#include "jobs/outcome_sync.h"
+#include "jobs/risk_snapshot_backfill.h"
 #include "ledger/ledger_sink.h"
 #include "store/sqlite/sqlite_ledger.h"
 #include "store/sqlite/sqlite_store.h"
@@ -49,15 +52,19 @@ class Installation : public testing::Test {
         *store_, *contracts_, need(orchestrator::Definitions::load(*store_, {std::move(definition)})), ids_, clock_,
         Logger::silent(), metrics_);
     add_routes(router_, services(*store_));
-    orchestrator_sink_ = std::make_unique<delivery::StoreSink>(*store_, *orchestrator_, ids_, clock_);
-    orchestrator_loop_ = loop(need(bus_.consume({.queue = std::string(orchestrator::Orchestrator::kQueue),
-                                                 .bindings = orchestrator_->bindings()})),
-                              *orchestrator_sink_);
+    orchestrator_handler_ = std::make_unique<delivery::TypeRouter>(*orchestrator_, scheduler_, scheduler_.bindings());
+    orchestrator_sink_ = std::make_unique<delivery::StoreSink>(*store_, *orchestrator_handler_, ids_, clock_);
+    auto bindings = orchestrator_->bindings();
+    for (auto& binding : scheduler_.bindings()) bindings.push_back(std::move(binding));
+    orchestrator_loop_ = loop(
+        need(bus_.consume({.queue = std::string(orchestrator::Orchestrator::kQueue), .bindings = std::move(bindings)})),
+        *orchestrator_sink_);
     ledger_loop_ = loop(need(ledger::consume(bus_, *ledger_)), ledger_sink_);
   }
 
   Services services(store::Store& store) {
     return {.orchestrator = *orchestrator_,
+            .scheduler = scheduler_,
             .store = store,
             .ledger = *ledger_,
             .dead_letters = dead_letters_,
@@ -86,6 +93,7 @@ class Installation : public testing::Test {
   Response post(std::string target, std::string body, Headers headers = {}) {
     return ask(Method::post, std::move(target), std::move(body), std::move(headers));
   }
+  Response put(std::string target, std::string body) { return ask(Method::put, std::move(target), std::move(body)); }
   /// The same as another tenant.
   static Headers other() { return {{"X-Tenant-Id", kOtherTenant.to_string()}}; }
 
@@ -101,6 +109,12 @@ class Installation : public testing::Test {
     for (auto* const one :
          {orchestrator_loop_.get(), ledger_loop_.get(), orchestrator_loop_.get(), ledger_loop_.get()}) {
       need(one->run_once(milliseconds(0)));
+    }
+  }
+
+  /// Triggers what is due.
+  void attend() {
+    while (need(scheduler_.run_once()).more) {
     }
   }
 
@@ -145,6 +159,19 @@ class Installation : public testing::Test {
     return std::make_unique<delivery::ConsumerLoop>(std::move(consumer), sink, delivery::ConsumerLoopConfig{}, clock_,
                                                     waiter_, Logger::silent(), metrics_);
   }
+  /// Both that are built in, and one whose worker is elsewhere.
+  static schedule::JobCatalog catalog() {
+    return schedule::JobCatalog({
+        {.name = std::string(jobs::RiskSnapshotBackfill::kName), .kind = schedule::JobKind::builtin},
+        {.name = std::string(jobs::OutcomeSync::kName), .kind = schedule::JobKind::builtin},
+        {.name = "crm-export", .kind = schedule::JobKind::external},
+    });
+  }
+  /// As far as a route's test needs a job's own judgement.
+  static Result<void> check_metadata(std::string_view job, json::Value metadata) {
+    if (job != jobs::OutcomeSync::kName || metadata.size() == 0) return {};
+    return fail(ErrorCode::invalid_argument, "metadata of outcome-sync is {}; allowed: {{}}", metadata.raw());
+  }
   store::sqlite::SqliteStoreConfig store_config() {
     store::sqlite::SqliteStoreConfig config;
     config.directory = directory_.path();
@@ -177,7 +204,10 @@ class Installation : public testing::Test {
   delivery::DeadLetters dead_letters_{*store_, *contracts_, ids_, clock_, Logger::silent(), metrics_};
   delivery::EventIntake intake_{*store_, *contracts_, clock_, metrics_};
   std::unique_ptr<orchestrator::Orchestrator> orchestrator_;
+  scheduler::Scheduler scheduler_{*store_, *contracts_, catalog(),        check_metadata, ids_,
+                                  clock_,  waiter_,     Logger::silent(), metrics_};
   Router router_{Logger::silent()};
+  std::unique_ptr<delivery::TypeRouter> orchestrator_handler_;
   std::unique_ptr<delivery::StoreSink> orchestrator_sink_;
   ledger::LedgerSink ledger_sink_{*ledger_, store_.get(), clock_, Logger::silent(), metrics_};
   std::unique_ptr<delivery::ConsumerLoop> orchestrator_loop_;

@@ -53,6 +53,7 @@ class OpenApi {
     const auto documented = operation["responses"][std::to_string(response.status)];
     if (!documented) return fmt::format("status {} is not there", response.status);
     const auto found = resolved(documented);
+    if (!found["content"]) return response.content_type.empty() && response.body.empty() ? "" : "there is a body";
     const auto type = response.content_type.substr(0, response.content_type.find(';'));
     const auto content = found["content"] ? found["content"][type] : YAML::Node(YAML::NodeType::Undefined);
     if (!content) return fmt::format("content type {} is not there for status {}", type, response.status);
@@ -102,6 +103,7 @@ class OpenApi {
     if (type == "integer" && !value.integer()) return fmt::format("{} is no integer", pointer);
     const auto format = schema["format"] ? schema["format"].as<std::string>() : "";
     if (format == "uuid" && !value.uuid()) return fmt::format("{} is no uuid", pointer);
+    if (format == "date" && !parse_date(value.string().value_or(""))) return fmt::format("{} is no date", pointer);
     if (format == "date-time" && !value.timestamp()) return fmt::format("{} is no date-time", pointer);
     if (schema["enum"]) {
       bool known = false;

@@ -22,10 +22,18 @@ class OpenApiTest : public Installation {
   }
   static std::string filled(std::string_view pattern) {
     std::string target(pattern);
-    if (const auto place = target.find("{id}"); place != std::string::npos) {
-      target.replace(place, 4, "01956a3e-7d2c-7c1b-9f0e-5b2f1d8a4c11");
+    for (const auto& [parameter, value] :
+         {std::pair<std::string_view, std::string_view>{"{id}", "01956a3e-7d2c-7c1b-9f0e-5b2f1d8a4c11"},
+          {"{name}", "nightly"},
+          {"{job}", "outcome-sync"}}) {
+      if (const auto place = target.find(parameter); place != std::string::npos) {
+        target.replace(place, parameter.size(), value);
+      }
     }
     return target;
+  }
+  static bool is_of_a_tenant(const Router::Listing& route) {
+    return route.pattern.starts_with("/api/") && !route.pattern.starts_with("/api/v1/jobs");
   }
 };
 
@@ -37,8 +45,11 @@ TEST_F(OpenApiTest, DescribesExactlyTheRoutesThatThereAre) {
 
 TEST_F(OpenApiTest, NamesThePathParametersOfEveryRoute) {
   for (const auto& route : routes()) {
-    const std::set<std::string> in_pattern =
-        route.pattern.find("{id}") == std::string_view::npos ? std::set<std::string>{} : std::set<std::string>{"id"};
+    std::set<std::string> in_pattern;
+    for (auto begin = route.pattern.find('{'); begin != std::string_view::npos;
+         begin = route.pattern.find('{', begin + 1)) {
+      in_pattern.insert(std::string(route.pattern.substr(begin + 1, route.pattern.find('}', begin) - begin - 1)));
+    }
     EXPECT_EQ(openapi().parameters(operation(route), "path"), in_pattern) << operation(route);
   }
 }
@@ -64,9 +75,8 @@ TEST_F(OpenApiTest, NamesExactlyTheQueryParametersThatAreAllowed) {
 TEST_F(OpenApiTest, SaysWhereATenantCanBeNamed) {
   for (const auto& route : routes()) {
     SCOPED_TRACE(operation(route));
-    const bool of_a_tenant = route.pattern.starts_with("/api/");
-    EXPECT_EQ(openapi().parameters(operation(route), "header").contains("X-Tenant-Id"), of_a_tenant);
-    if (!of_a_tenant) continue;
+    EXPECT_EQ(openapi().parameters(operation(route), "header").contains("X-Tenant-Id"), is_of_a_tenant(route));
+    if (!is_of_a_tenant(route)) continue;
     const auto response = ask(route.method, filled(route.pattern), "", {{"X-Tenant-Id", "acme"}});
     EXPECT_EQ(response.status, 400);
     EXPECT_EQ(error(response), "header X-Tenant-Id is 'acme'; allowed: a uuid");
@@ -123,6 +133,7 @@ TEST_F(AsyncApiBindings, AreThoseOfTheRoles) {
   EXPECT_EQ(keys_of(ledger::kQueue), std::set<std::string>(ledger.begin(), ledger.end()));
   const auto documented = keys_of(orchestrator::Orchestrator::kQueue);
   for (const auto& binding : orchestrator_->bindings()) EXPECT_TRUE(documented.contains(binding)) << binding;
+  for (const auto& binding : scheduler_.bindings()) EXPECT_TRUE(documented.contains(binding)) << binding;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 namespace wfo::api {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 constexpr const char* kOpportunities = "/api/v1/opportunities";
@@ -146,6 +147,96 @@ TEST_F(OpportunityRoutes, RefuseADayThatIsNone) {
     EXPECT_EQ(post(kStatistics, body).status, 400) << body;
     EXPECT_EQ(post(kModel, body).status, 400) << body;
   }
+}
+
+class RiskSnapshotRoutes : public OpportunityRoutes {
+ protected:
+  void add(std::string_view opportunity, std::string_view day, std::string_view fields,
+           const TenantId& tenant = kTenant) {
+    store::RiskSnapshot snapshot;
+    snapshot.tenant = tenant;
+    snapshot.opportunity = opportunity_id(tenant, opportunity);
+    snapshot.day = *parse_date(day);
+    snapshot.evaluated_at = Timestamp(snapshot.day) + std::chrono::hours(17);
+    snapshot.event = EventId(ids_.next());
+    snapshot.workflow = WorkflowId(ids_.next());
+    snapshot.fields = fields;
+    need(store_->transact([&](store::Transaction& transaction) -> Result<void> {
+      TRY(transaction.risk_snapshots().upsert({&snapshot, 1}));
+      return {};
+    }));
+  }
+  Response snapshots(std::string_view opportunity, std::string_view query = "", Headers headers = {}) {
+    return get(fmt::format("{}/{}/risk-snapshots?{}", kOpportunities, percent_encode(opportunity), query),
+               std::move(headers));
+  }
+  std::vector<std::string> days(std::string_view opportunity, std::string_view query = "") {
+    return all_at(snapshots(opportunity, query), "snapshots", "day");
+  }
+};
+
+TEST_F(RiskSnapshotRoutes, ShowTheRiskOfEachDay) {
+  add("A 1", "2026-02-27", R"({"riskScore":0.41,"revenueAtRisk":19680,"topDrivers":["stale"],"day":"x"})");
+  add("A 1", "2026-02-26", R"({"riskScore":0.5})");
+  const auto shown = snapshots("A 1");
+  EXPECT_EQ(shown.status, 200) << shown.body;
+  EXPECT_EQ(text_at(shown, "opportunityId"), opportunity_id(kTenant, "A 1").to_string());
+  EXPECT_THAT(all_at(shown, "snapshots", "day"), ElementsAre("2026-02-26", "2026-02-27"));
+  EXPECT_THAT(all_at(shown, "snapshots", "riskScore"), ElementsAre("0.5", "0.41"));
+  EXPECT_EQ(text_at(shown, "snapshots.1.evaluatedAt"), "2026-02-27T17:00:00.000Z");
+  EXPECT_EQ(text_at(shown, "snapshots.1.topDrivers.0"), "stale");
+  EXPECT_EQ(text_at(shown, "nextFrom"), "");
+  EXPECT_EQ(snapshots(opportunity_id(kTenant, "A 1").to_string()).body, shown.body);
+}
+
+TEST_F(RiskSnapshotRoutes, IncludeBothDays) {
+  for (const auto* const day : {"2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"}) add("A-1", day, "{}");
+  EXPECT_THAT(days("A-1", "from=2026-02-02&to=2026-02-03"), ElementsAre("2026-02-02", "2026-02-03"));
+  EXPECT_THAT(days("A-1", "from=2026-02-03&to=2026-02-03"), ElementsAre("2026-02-03"));
+  EXPECT_THAT(days("A-1", "from=2026-02-03"), ElementsAre("2026-02-03", "2026-02-04"));
+  EXPECT_THAT(days("A-1", "to=2026-02-02"), ElementsAre("2026-02-01", "2026-02-02"));
+}
+
+TEST_F(RiskSnapshotRoutes, ShowTheLast90DaysWhereNobodySaysWhich) {
+  for (const auto* const day : {"2025-12-01", "2025-12-02", "2026-03-01", "2026-03-02"}) add("A-1", day, "{}");
+  EXPECT_THAT(days("A-1"), ElementsAre("2025-12-02", "2026-03-01")) << "today is the 1st of March";
+  EXPECT_THAT(days("A-1", "from=2026-03-02"), ElementsAre("2026-03-02")) << "also days to come";
+}
+
+TEST_F(RiskSnapshotRoutes, GoOnWhereAnAnswerEnded) {
+  for (const auto* const day : {"2026-02-01", "2026-02-05", "2026-02-09"}) add("A-1", day, "{}");
+  const auto first = snapshots("A-1", "limit=2");
+  EXPECT_THAT(all_at(first, "snapshots", "day"), ElementsAre("2026-02-01", "2026-02-05"));
+  EXPECT_EQ(text_at(first, "nextFrom"), "2026-02-09");
+  const auto second = snapshots("A-1", "limit=2&from=" + text_at(first, "nextFrom"));
+  EXPECT_THAT(all_at(second, "snapshots", "day"), ElementsAre("2026-02-09"));
+  EXPECT_EQ(text_at(second, "nextFrom"), "");
+}
+
+TEST_F(RiskSnapshotRoutes, RefuseDaysThatCannotBe) {
+  add("A-1", "2026-02-01", "{}");
+  EXPECT_EQ(error(snapshots("A-1", "from=2026-02-02&to=2026-02-01")),
+            "parameter from is '2026-02-02' and to is '2026-02-01'; allowed: from at or before to, since both days are "
+            "included");
+  EXPECT_EQ(error(snapshots("A-1", "from=2026-02-30")),
+            "parameter from is '2026-02-30'; allowed: a date like 2026-03-01");
+  EXPECT_EQ(snapshots("A-1", "to=2026-02-01T00:00:00Z").status, 400);
+  EXPECT_EQ(snapshots("A-1", "limit=0").status, 400);
+}
+
+TEST_F(RiskSnapshotRoutes, KnowAnOpportunityThatHasNone) {
+  EXPECT_EQ(snapshots("A-1").status, 404);
+  import_as_of("2026-02-01");
+  EXPECT_EQ(text_at(snapshots("A-1"), "snapshots"), "[]");
+}
+
+TEST_F(RiskSnapshotRoutes, HideWhatOtherTenantsHave) {
+  add("A-1", "2026-02-01", R"({"riskScore":0.1})");
+  EXPECT_EQ(snapshots("A-1", "", other()).status, 404);
+  EXPECT_EQ(snapshots(opportunity_id(kTenant, "A-1").to_string(), "", other()).status, 404);
+  add("A-1", "2026-02-02", R"({"riskScore":0.2})", kOtherTenant);
+  EXPECT_THAT(all_at(snapshots("A-1", "", other()), "snapshots", "riskScore"), ElementsAre("0.2"));
+  EXPECT_THAT(all_at(snapshots("A-1"), "snapshots", "riskScore"), ElementsAre("0.1"));
 }
 
 }  // namespace

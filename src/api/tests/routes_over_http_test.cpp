@@ -103,6 +103,41 @@ TEST_F(RoutesOverHttp, RefuseUnknownPathsWrongMethodsAndBadJson) {
   EXPECT_THAT(message(bad), HasSubstr("line 1"));
 }
 
+TEST_F(RoutesOverHttp, PutAndDeleteOnOneConnection) {
+  const std::string_view body = R"({"job":"outcome-sync","cron":"@daily"})";
+  const auto line = [](std::string_view method) {
+    return fmt::format("{} /api/v1/jobs/schedules/nightly HTTP/1.1\r\nHost: localhost\r\n", method);
+  };
+  Wire wire(server_->port());
+  wire.send(line("PUT") +
+            fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{}", body.size(), body) +
+            line("DELETE") + "\r\n" + line("GET") + "\r\n" + line("POST") + "\r\n" + line("OPTIONS") + "\r\n");
+  const auto made = wire.read();
+  ASSERT_TRUE(made);
+  EXPECT_EQ(made->status, 201) << made->body;
+  const auto gone = wire.read();
+  ASSERT_TRUE(gone);
+  EXPECT_EQ(gone->status, 204);
+  EXPECT_FALSE(gone->has("\r\nContent-Length:")) << "RFC 9110, section 8.6";
+  EXPECT_FALSE(gone->has("\r\nContent-Type:"));
+  EXPECT_EQ(wire.read()->status, 404);
+  const auto post = wire.read();
+  ASSERT_TRUE(post);
+  EXPECT_EQ(post->status, 405);
+  EXPECT_TRUE(post->has("Allow: GET, HEAD, PUT, DELETE")) << post->head;
+  EXPECT_EQ(wire.read()->status, 501) << "no route has OPTIONS";
+}
+
+TEST_F(RoutesOverHttp, PutAndDeleteOverTheLocalSocket) {
+  LocalClient client({.socket_path = config_.socket_path});
+  const std::string_view target = "/api/v1/jobs/schedules/nightly";
+  EXPECT_EQ(need(client.request(Method::put, target, R"({"job":"outcome-sync","cron":"@daily"})")).status, 201);
+  const auto gone = need(client.request(Method::delete_, target));
+  EXPECT_EQ(gone.status, 204);
+  EXPECT_EQ(gone.body, "");
+  EXPECT_EQ(need(client.request(Method::delete_, target)).status, 404);
+}
+
 TEST_F(RoutesOverHttp, AnswerHeadWithoutABody) {
   Wire wire(server_->port());
   wire.send("HEAD /ready HTTP/1.1\r\nHost: localhost\r\n\r\n");
