@@ -2,30 +2,12 @@
 
 #include <span>
 #include <string_view>
-#include <vector>
 
 #include "base/result.h"
+#include "store/migration.h"
 #include "store/postgres/detail/connection.h"
 
 namespace wfo::store::postgres {
-
-struct Migration {
-  int number;            // 1, 2, 3, … without gaps
-  std::string_view sql;  // never edited once released
-};
-
-/// The files `0001_….sql`, `0002_….sql`, … as migrations, in order. Bad names are our bug.
-template <class Files>
-[[nodiscard]] std::vector<Migration> as_migrations(const Files& files) {
-  std::vector<Migration> migrations;
-  for (const auto& file : files) {
-    int number = 0;
-    for (const char c : file.name.substr(0, 4)) number = number * 10 + (c - '0');
-    migrations.push_back({number, file.text});
-    INVARIANT(number == static_cast<int>(migrations.size()));
-  }
-  return migrations;
-}
 
 /// A schema that is being moved into is filled in another one beside it: its name with `kMovingSuffix`, and a comment
 /// that begins with `kMovingComment` (docs/adr/0011-moving.md).

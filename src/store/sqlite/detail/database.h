@@ -9,11 +9,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/result.h"
 #include "base/time.h"
 #include "base/uuid.h"
+#include "store/migration.h"
 
 namespace wfo::store::sqlite {
 
@@ -128,24 +128,6 @@ class Database {
   std::unique_ptr<sqlite3, Close> handle_;
   std::unique_ptr<int> wal_pages_;  // SQLite holds its address
 };
-
-struct Migration {
-  int number;            // 1, 2, 3, … without gaps
-  std::string_view sql;  // never edited once released
-};
-
-/// The files `0001_….sql`, `0002_….sql`, … as migrations, in order. Bad names are our bug.
-template <class Files>
-[[nodiscard]] std::vector<Migration> as_migrations(const Files& files) {
-  std::vector<Migration> migrations;
-  for (const auto& file : files) {
-    int number = 0;
-    for (const char c : file.name.substr(0, 4)) number = number * 10 + (c - '0');
-    migrations.push_back({number, file.text});
-    INVARIANT(number == static_cast<int>(migrations.size()));
-  }
-  return migrations;
-}
 
 /// Brings the file to the newest schema, each migration in a transaction. `name` is what the file is, for messages.
 /// Errors: `conflict` the file's schema is newer than this binary knows.
