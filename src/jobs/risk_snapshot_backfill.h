@@ -8,7 +8,7 @@
 namespace wfo::jobs {
 
 struct RiskSnapshotBackfillConfig {
-  std::size_t slice_rows = 5'000;  // 1..10000 evaluations in memory at once
+  std::size_t slice_rows = 2'000;  // 1..10000 evaluations in memory, and in a transaction, at once
 };
 
 /// Job `risk-snapshot-backfill`: re-reads the recorded risk analyses (`workflow.step.completed` of `risk_analysis`)
