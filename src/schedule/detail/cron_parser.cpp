@@ -84,13 +84,14 @@ class Parser {
     if (words.front().text.front() == '@') return nickname(words);
     if (words.size() > 6) {
       return fail(ErrorCode::invalid_argument,
-                  "cron expression '{}': column {}: '{}' is one field too many; allowed: {}", expression_,
+                  "cron expression '{}': column {}: '{}' is one field too many; allowed: {}", printable(expression_),
                   words[6].column, words[6].text, kForms);
     }
     if (words.size() < 5) {
       return fail(ErrorCode::invalid_argument,
                   "cron expression '{}': column {}: the field for {} is missing, there are {} of 5; allowed: {}",
-                  expression_, expression_.size() + 1, kFields[words.size() + 1]->name, words.size(), kForms);
+                  printable(expression_), expression_.size() + 1, kFields[words.size() + 1]->name, words.size(),
+                  kForms);
     }
     CronFields fields;
     auto word = words.begin();
