@@ -42,12 +42,15 @@ std::string comment_of(std::string_view move) { return fmt::format("{}, move {}"
 
 Error with_table(Error error, TransferTable table) { return with_context(std::move(error), name(table)); }
 
+/// A row has 0 or 1 there.
+bool is_boolean(const TransferColumn& column) { return column.name == "exclusive" || column.name == "paused"; }
+
 std::string list_of(TransferTable table, std::string_view of_boolean) {
   std::string list;
   for (const TransferColumn& column : columns(table)) {
     if (!list.empty()) list += ", ";
     list += quoted(column.name);
-    if (column.name == "exclusive") list += of_boolean;
+    if (is_boolean(column)) list += of_boolean;
   }
   return list;
 }
@@ -538,6 +541,7 @@ class Import {
         part.connection.run("SELECT setval('definitions_definition_seq', coalesce(max(definition), 0) + 1, false) FROM "
                             "definitions"));
     TRY(part.connection.run("SELECT setval('triggers_noted_seq', coalesce(max(noted), 0) + 1, false) FROM triggers"));
+    TRY(part.connection.run("SELECT setval('fires_fire_seq', coalesce(max(fire), 0) + 1, false) FROM fires"));
     TRY(part.connection.run("UPDATE log_counter SET last = $1", Params().add(source_log_.last)));
     TRY(part.connection.run("UPDATE log_trimmed SET through = $1", Params().add(source_log_.trimmed_through)));
     return {};

@@ -27,9 +27,11 @@ constexpr milliseconds kPollMax{100};              // while nothing comes
 
 constexpr std::string_view kAll = "SELECT INSERT UPDATE DELETE";
 constexpr TableRights kRights[] = {
-    {"dead_letters", kAll}, {"definitions", kAll}, {"documents", kAll},   {"inbox", kAll},   {"leases", kAll},
-    {"log", kAll},          {"log_counter", kAll}, {"log_trimmed", kAll}, {"outbox", kAll},  {"opportunities", kAll},
-    {"positions", kAll},    {"results", kAll},     {"runs", kAll},        {"triggers", kAll}};
+    {"dead_letters", kAll}, {"definitions", kAll}, {"documents", kAll}, {"fires", kAll},
+    {"inbox", kAll},        {"job_runs", kAll},    {"leases", kAll},    {"log", kAll},
+    {"log_counter", kAll},  {"log_trimmed", kAll}, {"outbox", kAll},    {"opportunities", kAll},
+    {"outcomes", kAll},     {"positions", kAll},   {"results", kAll},   {"risk_snapshots", kAll},
+    {"runs", kAll},         {"schedules", kAll},   {"triggers", kAll}};
 
 /// Ends the transaction of a connection, whatever way the call ends.
 struct RollBack {

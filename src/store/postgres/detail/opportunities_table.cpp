@@ -109,6 +109,25 @@ Result<std::vector<Opportunity>> OpportunitiesTable::closed(const TenantId& tena
   return found;
 }
 
+Result<std::vector<Opportunity>> OpportunitiesTable::closed_after(const std::optional<OpportunityKey>& after,
+                                                                  std::size_t count_max) const {
+  const OpportunityKey first = after.value_or(OpportunityKey{});  // the nil ids, before which there are none
+  TRY_ASSIGN(
+      const Rows rows,
+      connection_.run(after ? "SELECT tenant, id, state, fields FROM opportunities WHERE (tenant, id) > ($1, $2) "
+                              "AND state <> 0 ORDER BY tenant, id LIMIT $3"
+                            : "SELECT tenant, id, state, fields FROM opportunities WHERE (tenant, id) >= ($1, "
+                              "$2) AND state <> 0 ORDER BY tenant, id LIMIT $3",
+                      Params().add(first.tenant).add(first.opportunity).add(count_max)));
+  std::vector<Opportunity> found;
+  found.reserve(rows.size());
+  for (const Row row : rows) {
+    TRY_ASSIGN(auto opportunity, read_row(row));
+    found.push_back(std::move(opportunity));
+  }
+  return found;
+}
+
 Result<std::optional<std::string>> OpportunitiesTable::document(const TenantId& tenant, std::string_view name) const {
   if (!is_text(name)) return std::nullopt;  // there is none
   TRY_ASSIGN(const Rows rows, connection_.run("SELECT json FROM documents WHERE tenant = $1 AND name = $2",

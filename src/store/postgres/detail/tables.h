@@ -153,6 +153,8 @@ class OpportunitiesTable final : public OpportunityStore {
   Result<std::vector<std::optional<Opportunity>>> load(std::span<const OpportunityKey> keys) const override;
   Result<void> upsert(std::span<const Opportunity> batch) override;
   Result<std::vector<Opportunity>> closed(const TenantId& tenant) const override;
+  Result<std::vector<Opportunity>> closed_after(const std::optional<OpportunityKey>& after,
+                                                std::size_t count_max) const override;
   Result<std::optional<std::string>> document(const TenantId& tenant, std::string_view name) const override;
   Result<void> put_document(const TenantId& tenant, std::string_view name, std::string_view json) override;
 
@@ -166,6 +168,80 @@ class DefinitionsTable final : public DefinitionStore {
   explicit DefinitionsTable(Connection& connection) : connection_(connection) {}
   Result<void> put(std::string_view name, std::string_view version, std::string_view text) override;
   Result<std::vector<StoredDefinition>> all() const override;
+
+ private:
+  Connection& connection_;
+};
+
+class SchedulesTable final : public ScheduleStore {
+ public:
+  SchedulesTable(Connection& connection, Connection::Mode mode) : connection_(connection), mode_(mode) {}
+  using ScheduleStore::find;
+  Result<std::vector<std::optional<StoredSchedule>>> find(std::span<const std::string> names) const override;
+  Result<std::vector<StoredSchedule>> list(std::string_view after, std::size_t count_max) const override;
+  Result<std::vector<StoredSchedule>> due(Timestamp now, std::size_t count_max) const override;
+  Result<std::optional<Timestamp>> next_wake_up() const override;
+  Result<std::vector<bool>> insert(std::span<const StoredSchedule> schedules) override;
+  Result<std::vector<bool>> update(std::span<const StoredSchedule> schedules) override;
+  Result<bool> remove(std::string_view name) override;
+
+ private:
+  Connection& connection_;
+  const Connection::Mode mode_;
+};
+
+class FiresTable final : public FireStore {
+ public:
+  explicit FiresTable(Connection& connection) : connection_(connection) {}
+  Result<void> record(std::span<const FireRecord> fires) override;
+  Result<std::vector<BufferedFires>> buffered(std::span<const std::string> schedules) const override;
+  Result<void> release(FireId id, const JobRunId& run, Timestamp now) override;
+  Result<std::size_t> give_up_buffered(std::string_view schedule, schedule::FireCause cause, Timestamp now) override;
+  Result<std::vector<FireRecord>> list(const FireQuery& query) const override;
+  Result<std::size_t> purge(Timestamp before, std::size_t count_max) override;
+
+ private:
+  Connection& connection_;
+};
+
+class JobRunsTable final : public JobRunStore {
+ public:
+  explicit JobRunsTable(Connection& connection) : connection_(connection) {}
+  using JobRunStore::find;
+  Result<std::vector<std::optional<StoredJobRun>>> find(std::span<const JobRunId> ids) const override;
+  Result<std::vector<std::optional<JobRunId>>> find_by_trigger(std::span<const EventId> triggers) const override;
+  Result<std::optional<JobRunId>> oldest_open(std::string_view job) const override;
+  Result<std::vector<OpenRuns>> open_of(std::span<const std::string> schedules, std::size_t count_max) const override;
+  Result<std::vector<JobRunId>> due(schedule::JobRunStatus status, Timestamp now, std::size_t count_max) const override;
+  Result<std::vector<JobRunId>> past_deadline(Timestamp now, std::size_t count_max) const override;
+  Result<std::vector<schedule::JobRun>> list(const JobRunQuery& query) const override;
+  Result<std::optional<Timestamp>> last_completed_at(std::string_view job) const override;
+  Result<std::optional<Timestamp>> oldest_running() const override;
+  Result<std::vector<bool>> insert(std::span<const schedule::JobRun> runs) override;
+  Result<std::vector<bool>> update(std::span<const StoredJobRun> runs) override;
+  Result<std::vector<JobRunId>> heartbeat(std::span<const JobRunId> ids, std::string_view holder,
+                                          Timestamp due_at) override;
+  Result<std::size_t> purge(Timestamp before, std::size_t count_max) override;
+
+ private:
+  Connection& connection_;
+};
+
+class RiskSnapshotsTable final : public RiskSnapshotStore {
+ public:
+  explicit RiskSnapshotsTable(Connection& connection) : connection_(connection) {}
+  Result<std::size_t> upsert(std::span<const RiskSnapshot> snapshots) override;
+  Result<std::vector<RiskSnapshot>> list(const TenantId& tenant, const OpportunityId& opportunity, Date from, Date to,
+                                         std::size_t count_max) const override;
+
+ private:
+  Connection& connection_;
+};
+
+class OutcomesTable final : public OutcomeStore {
+ public:
+  explicit OutcomesTable(Connection& connection) : connection_(connection) {}
+  Result<std::vector<bool>> insert(std::span<const RecordedOutcome> outcomes) override;
 
  private:
   Connection& connection_;
@@ -190,7 +266,12 @@ class Tables final : public Transaction {
         inbox_(connection),
         dead_letters_(connection),
         opportunities_(connection, mode),
-        definitions_(connection) {}
+        definitions_(connection),
+        schedules_(connection, mode),
+        fires_(connection),
+        job_runs_(connection),
+        risk_snapshots_(connection),
+        outcomes_(connection) {}
 
   [[nodiscard]] LogTable& log_table() { return log_; }
 
@@ -204,6 +285,11 @@ class Tables final : public Transaction {
   Positions& positions() override { return positions_; }
   Outbox& outbox() override { return outbox_; }
   LeaseStore& leases() override { return leases_; }
+  ScheduleStore& schedules() override { return schedules_; }
+  FireStore& fires() override { return fires_; }
+  JobRunStore& job_runs() override { return job_runs_; }
+  RiskSnapshotStore& risk_snapshots() override { return risk_snapshots_; }
+  OutcomeStore& outcomes() override { return outcomes_; }
   const RunStore& runs() const override { return runs_; }
   const TriggerStore& triggers() const override { return triggers_; }
   const DeadLetterStore& dead_letters() const override { return dead_letters_; }
@@ -212,6 +298,10 @@ class Tables final : public Transaction {
   const Positions& positions() const override { return positions_; }
   const Outbox& outbox() const override { return outbox_; }
   const LeaseStore& leases() const override { return leases_; }
+  const ScheduleStore& schedules() const override { return schedules_; }
+  const FireStore& fires() const override { return fires_; }
+  const JobRunStore& job_runs() const override { return job_runs_; }
+  const RiskSnapshotStore& risk_snapshots() const override { return risk_snapshots_; }
 
  private:
   LogTable log_;
@@ -224,6 +314,11 @@ class Tables final : public Transaction {
   DeadLettersTable dead_letters_;
   OpportunitiesTable opportunities_;
   DefinitionsTable definitions_;
+  SchedulesTable schedules_;
+  FiresTable fires_;
+  JobRunsTable job_runs_;
+  RiskSnapshotsTable risk_snapshots_;
+  OutcomesTable outcomes_;
 };
 
 }  // namespace wfo::store::postgres
