@@ -52,9 +52,10 @@ class Scheduler final : public delivery::Handler {
 
   /// `workflow.job.completed`, `workflow.job.failed`.
   [[nodiscard]] static std::vector<std::string> bindings();
-  /// Closes the runs that these events are about (matched by `runId`, else `causationId`, else the oldest open run of
-  /// that job), triggers what waited for it, pauses the schedule whose run failed if it wants that. An event about a
-  /// run that is closed, or about none, changes nothing.
+  /// Closes the runs that these events are about (matched by `runId`, else `causationId`, else, if they name neither,
+  /// the oldest open run of that job), triggers what waited for it, pauses the schedule whose run failed if it wants
+  /// that. An event about a run that is closed leads to no more than that follow-up; one about none, or of another
+  /// tenant than the system's, changes nothing.
   [[nodiscard]] Result<Apply> prepare(std::span<const bus::Delivery> batch) override;
   void committed() override;
 
@@ -85,7 +86,8 @@ class Scheduler final : public delivery::Handler {
   [[nodiscard]] Result<store::StoredSchedule> put(const schedule::Schedule& schedule);
   /// Errors: `not_found`; `conflict` it belongs to the configuration.
   [[nodiscard]] Result<void> remove(const std::string& name);
-  /// What was due before is accounted for first. Again: only the note changes. Errors: `not_found`.
+  /// What was due before is accounted for first. Again: only the note changes. Errors: `not_found`;
+  /// `invalid_argument` a note that is longer than `kPauseNoteBytesMax`, or no text.
   [[nodiscard]] Result<store::StoredSchedule> pause(const std::string& name, std::string_view note);
   /// What was due meanwhile is accounted for as skipped. Errors: `not_found`; `conflict` it is not paused.
   [[nodiscard]] Result<store::StoredSchedule> resume(const std::string& name);
