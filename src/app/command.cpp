@@ -141,6 +141,7 @@ void add_verbs(CLI::App& app, Command& command) {
   add_analyze(app, command);
   add_serve(app, command);
   add_workflows(app, command);
+  add_jobs(app, command);
   add_audit(app, command);
   add_dead_letters(app, command);
   add_events(app, command);

@@ -79,6 +79,7 @@ class Command {
 void add_analyze(CLI::App& app, Command& command);
 void add_serve(CLI::App& app, Command& command);
 void add_workflows(CLI::App& app, Command& command);
+void add_jobs(CLI::App& app, Command& command);
 void add_audit(CLI::App& app, Command& command);
 void add_dead_letters(CLI::App& app, Command& command);
 void add_events(CLI::App& app, Command& command);

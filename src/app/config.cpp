@@ -179,6 +179,19 @@ std::vector<Setting> settings_of(Config& config) {
   add(count_setting("workflows.cached_runs_max", config.orchestrator.cached_runs_max, 0, 10'000'000,
                     "active runs kept in memory"));
 
+  auto& jobs = config.jobs;
+  add(list_setting(
+      "jobs.definitions", config.job_files,
+      "YAML files with jobs and schedules; they add to the built-in ones and replace those of their names"));
+  add(count_setting("jobs.workers", jobs.workers, 1, 64, "runs of built-in jobs at work at once"));
+  add(duration_setting("jobs.heartbeat_timeout", jobs.heartbeat_timeout, seconds(1), hours(1),
+                       "of silence, after which another worker takes a run over"));
+  add(count_setting("jobs.takeovers_max", jobs.takeovers_max, 0, 1'000, "a run that is taken over more often fails"));
+  add(count_setting("jobs.backfill_slice_rows", config.risk_snapshot_backfill.slice_rows, 1, 10'000,
+                    "evaluations in memory, and in a transaction, of risk-snapshot-backfill"));
+  add(count_setting("jobs.outcome_slice_rows", config.outcome_sync.slice_rows, 1, 10'000,
+                    "opportunities in memory, and in a transaction, of outcome-sync"));
+
   add(path_setting("analysis.risk_rules", config.risk_rules_file, "instead of the built-in config/risk-rules.yaml"));
   add(path_setting("analysis.playbook", config.playbook_file, "instead of the built-in config/playbook.yaml"));
 
@@ -231,6 +244,9 @@ std::vector<Setting> settings_of(Config& config) {
   add(duration_setting("retention.inbox", retention.inbox, least_age, most_age,
                        "an event that comes again later is handled again"));
   add(duration_setting("retention.dead_letters", retention.dead_letters, least_age, most_age, "settled ones"));
+  add(duration_setting("retention.job_runs", retention.job_runs, least_age, most_age, "ended runs of jobs"));
+  add(duration_setting("retention.fires", retention.fires, least_age, most_age,
+                       "what became of the fires of schedules"));
   add(duration_setting("retention.log", retention.log, milliseconds(0), most_age,
                        "events that every consumer has handled"));
   add(duration_setting("retention.interval", retention.interval, seconds(1), days(1), "between two rounds"));

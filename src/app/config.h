@@ -13,8 +13,12 @@
 #include "delivery/consumer_loop.h"
 #include "delivery/relay.h"
 #include "delivery/retention.h"
+#include "jobs/batch_job_worker.h"
+#include "jobs/outcome_sync.h"
+#include "jobs/risk_snapshot_backfill.h"
 #include "ledger/ledger_sink.h"
 #include "orchestrator/orchestrator.h"
+#include "scheduler/scheduler.h"
 #include "store/postgres/postgres_ledger.h"
 #include "store/postgres/postgres_store.h"
 #include "store/sqlite/sqlite_ledger.h"
@@ -52,8 +56,13 @@ struct Config {
   delivery::RelayConfig relay;
   delivery::RetentionConfig retention;
   std::vector<std::string> workflow_files;  // definitions; none: the built-in one
-  std::filesystem::path risk_rules_file;    // "": built in
-  std::filesystem::path playbook_file;      // "": built in
+  scheduler::SchedulerConfig scheduler;
+  jobs::BatchJobConfig jobs;
+  jobs::RiskSnapshotBackfillConfig risk_snapshot_backfill;
+  jobs::OutcomeSyncConfig outcome_sync;
+  std::vector<std::string> job_files;     // jobs and schedules, besides the built-in ones
+  std::filesystem::path risk_rules_file;  // "": built in
+  std::filesystem::path playbook_file;    // "": built in
 
   [[nodiscard]] static std::vector<std::string> all_roles();
 };

@@ -10,6 +10,7 @@
 #include "api/routes.h"
 #include "app/backends.h"
 #include "app/files.h"
+#include "app/yaml_json.h"
 #include "base/thread.h"
 #include "delivery/dead_letters.h"
 #include "delivery/drain_sink.h"
@@ -17,10 +18,14 @@
 #include "delivery/lease_keeper.h"
 #include "delivery/relay.h"
 #include "delivery/retention.h"
+#include "delivery/type_router.h"
+#include "embedded/job_definitions.h"
 #include "embedded/workflow_definitions.h"
 #include "events/types.h"
+#include "jobs/batch_job_worker.h"
 #include "ledger/ledger_progress.h"
 #include "ledger/ledger_sink.h"
+#include "scheduler/scheduler.h"
 
 namespace wfo::app {
 namespace {
@@ -30,7 +35,6 @@ constexpr milliseconds kFlushMax{1'000};       // of a process that ends, for wh
 constexpr milliseconds kFlushPause{20};
 constexpr milliseconds kPublishWait{30'000};     // for the broker's answers to what is published past the relay
 constexpr std::string_view kNetSuffix = ".dlq";  // of the queue where a broker puts what it takes out of another one
-constexpr std::string_view kBatchJobsQueue = "bi_batch_jobs";  // the platform's; nobody here consumes it yet
 
 Result<std::optional<analysis::ConfigFile>> read_config_file(const std::filesystem::path& file) {
   if (file.empty()) return std::nullopt;
@@ -58,6 +62,15 @@ class ObservedSink final : public delivery::Sink {
   delivery::Sink& sink_;
   std::function<void(std::span<const bus::Delivery>)> observe_;
 };
+
+/// The jobs that are built in, with their limits.
+schedule::JobCatalog builtin_jobs() {
+  std::vector<schedule::JobSpec> jobs;
+  for (const auto name : {jobs::RiskSnapshotBackfill::kName, jobs::OutcomeSync::kName}) {
+    jobs.push_back({.name = std::string(name), .kind = schedule::JobKind::builtin});
+  }
+  return schedule::JobCatalog(std::move(jobs));
+}
 
 /// Everything of one consumer, in the order of its construction.
 struct RunningRole {
@@ -102,6 +115,7 @@ struct Leases {
 std::vector<std::string> queues_of_store() {
   std::vector<std::string> queues{std::string(orchestrator::Orchestrator::kQueue)};
   for (const auto& role : analysis::step_roles()) queues.emplace_back(role.queue);
+  queues.emplace_back(jobs::BatchJobWorker::kQueue);
   return queues;
 }
 
@@ -124,9 +138,24 @@ Result<std::vector<workflow::Definition>> read_definitions(const Config& config,
   return definitions;
 }
 
+Result<schedule::JobConfiguration> read_job_configuration(const Config& config) {
+  const auto environment = process_environment();
+  std::vector<schedule::JobFile> files;
+  const auto add = [&](std::string_view text, std::string_view name) -> Result<void> {
+    TRY_ASSIGN(std::string json, yaml_to_json(text, name, environment));
+    files.push_back({std::string(name), std::move(json)});
+    return {};
+  };
+  for (const auto& file : embedded::job_definitions()) TRY(add(file.text, file.name));
+  for (const auto& file : config.job_files) {
+    TRY_ASSIGN(const std::string text, read_file(file));
+    TRY(add(text, file));
+  }
+  return schedule::parse_job_files(files, builtin_jobs());
+}
+
 std::vector<std::string> all_queues() {
   auto queues = queues_of_store();
-  queues.emplace_back(kBatchJobsQueue);
   queues.emplace_back(ledger::kQueue);
   return queues;
 }
@@ -160,7 +189,10 @@ struct Runtime::State {
   delivery::SystemWaiter waiter;
   std::unique_ptr<const events::Contracts> contracts;
   Stores stores;
+  schedule::JobConfiguration job_configuration;
   std::unique_ptr<orchestrator::Orchestrator> orchestrator;
+  std::unique_ptr<jobs::BatchJobWorker> batch_jobs;
+  std::unique_ptr<scheduler::Scheduler> scheduler;
   Buses buses;
   std::optional<analysis::Analysis> analysis;
   std::unique_ptr<delivery::DeadLetters> dead_letters;
@@ -191,16 +223,23 @@ struct Runtime::State {
     return {};
   }
 
+  /// The scheduler is a part of that role.
+  [[nodiscard]] std::vector<std::string> orchestrator_bindings() const {
+    auto bindings = orchestrator->bindings();
+    std::ranges::copy(scheduler::Scheduler::bindings(), std::back_inserter(bindings));
+    return bindings;
+  }
+
   /// Every queue of the installation.
   [[nodiscard]] std::vector<bus::QueueSpec> topology() const {
     std::vector<bus::QueueSpec> queues;
-    queues.push_back({.queue = std::string(orchestrator::Orchestrator::kQueue), .bindings = orchestrator->bindings()});
+    queues.push_back({.queue = std::string(orchestrator::Orchestrator::kQueue), .bindings = orchestrator_bindings()});
     for (const auto& role : analysis::step_roles()) {
       auto consumer = role.consumer_options();
       queues.push_back({.queue = std::move(consumer.queue), .bindings = std::move(consumer.bindings)});
     }
-    queues.push_back({.queue = std::string(kBatchJobsQueue),
-                      .bindings = {std::string(events::kJobTrigger)},
+    queues.push_back({.queue = std::string(jobs::BatchJobWorker::kQueue),
+                      .bindings = jobs::BatchJobWorker::bindings(),
                       .plain = true,
                       .prefetch = 1});
     queues.push_back(
@@ -224,6 +263,28 @@ struct Runtime::State {
     orchestrator = std::make_unique<orchestrator::Orchestrator>(store(), *contracts, std::move(definitions), ids, clock,
                                                                 log, metrics, config.orchestrator);
     return {};
+  }
+
+  Result<void> open_jobs() {
+    TRY_ASSIGN(job_configuration, read_job_configuration(config));
+    if (options.adjust_jobs) options.adjust_jobs(job_configuration);
+    const auto& catalog = job_configuration.catalog;
+    std::vector<std::unique_ptr<jobs::Job>> builtin;
+    builtin.push_back(std::make_unique<jobs::RiskSnapshotBackfill>(ledger(), config.risk_snapshot_backfill));
+    builtin.push_back(std::make_unique<jobs::OutcomeSync>(store(), *contracts, ids, clock, config.outcome_sync));
+    if (options.job) builtin.push_back(std::move(options.job));
+    std::erase_if(builtin, [&](const auto& job) {
+      const auto* const spec = catalog.find(job->name());
+      return spec == nullptr || spec->kind != schedule::JobKind::builtin;
+    });
+    batch_jobs = std::make_unique<jobs::BatchJobWorker>(store(), *contracts, catalog, std::move(builtin), holder, ids,
+                                                        clock, waiter, log, metrics, config.jobs);
+    scheduler = std::make_unique<scheduler::Scheduler>(
+        store(), *contracts, catalog,
+        [this](std::string_view job, json::Value metadata) { return batch_jobs->check(job, metadata); }, ids, clock,
+        waiter, log, metrics, config.scheduler);
+    if (!options.keeps_schedules || !has_role(events::kOrchestratorRole)) return {};
+    return scheduler->configure(job_configuration.schedules);
   }
 
   Result<void> open_services() {
@@ -268,9 +329,11 @@ struct Runtime::State {
   Result<void> open_roles() {
     if (has_role(events::kOrchestratorRole)) {
       TRY_ASSIGN(auto consumer, buses.bus->consume({.queue = std::string(orchestrator::Orchestrator::kQueue),
-                                                    .bindings = orchestrator->bindings()}));
+                                                    .bindings = orchestrator_bindings()}));
       RunningRole role;
-      role.sink = std::make_unique<delivery::StoreSink>(store(), *orchestrator, ids, clock);
+      role.handler =
+          std::make_unique<delivery::TypeRouter>(*orchestrator, *scheduler, scheduler::Scheduler::bindings());
+      role.sink = std::make_unique<delivery::StoreSink>(store(), *role.handler, ids, clock);
       TRY(add_loop(std::move(consumer), std::move(role)));
     }
     const analysis::StepFunction& steps = options.steps ? *options.steps : *analysis;
@@ -280,6 +343,13 @@ struct Runtime::State {
       RunningRole role;
       role.handler = std::make_unique<analysis::StepWorker>(step_role, steps, store(), *contracts, ids, clock, log);
       role.sink = std::make_unique<delivery::StoreSink>(store(), *role.handler, ids, clock);
+      TRY(add_loop(std::move(consumer), std::move(role)));
+    }
+    if (has_role(events::kRiskAnalyticsRole)) {
+      TRY_ASSIGN(auto consumer, buses.bus->consume({.queue = std::string(jobs::BatchJobWorker::kQueue),
+                                                    .bindings = jobs::BatchJobWorker::bindings()}));
+      RunningRole role;
+      role.sink = std::make_unique<delivery::StoreSink>(store(), *batch_jobs, ids, clock);
       TRY(add_loop(std::move(consumer), std::move(role)));
     }
     if (has_role(events::kLoggingRole)) {
@@ -369,6 +439,7 @@ Result<std::unique_ptr<Runtime>> Runtime::open(const Config& config, Logger& log
   if (state->options.works) TRY(check_pair(config));
   TRY(state->open_stores());
   TRY(state->open_orchestrator());
+  TRY(state->open_jobs());
   TRY(state->open_services());
   if (state->options.works) {
     TRY(state->open_bus());
@@ -376,6 +447,7 @@ Result<std::unique_ptr<Runtime>> Runtime::open(const Config& config, Logger& log
   }
   State& s = *state;
   api::add_routes(s.router, {.orchestrator = *s.orchestrator,
+                             .scheduler = *s.scheduler,
                              .store = s.store(),
                              .ledger = s.ledger(),
                              .dead_letters = *s.dead_letters,
@@ -419,6 +491,12 @@ void Runtime::start() {
     add_thread("timers", [&s, lease = s.leases ? &s.leases->timers.keeper : nullptr](std::stop_token stop) {
       s.orchestrator->run_timers(s.config.self_check_interval, stop, lease);
     });
+  }
+  if (s.has_role(events::kOrchestratorRole) && s.options.keeps_schedules) {
+    add_thread("scheduler", [&s](std::stop_token stop) { s.scheduler->run(stop); });
+  }
+  if (s.has_role(events::kRiskAnalyticsRole)) {
+    add_thread("batch jobs", [&s](std::stop_token stop) { s.batch_jobs->run(stop); });
   }
   add_thread("retention", [&s, lease = s.leases ? &s.leases->retention.keeper : nullptr](std::stop_token stop) {
     s.retention->run(stop, lease);

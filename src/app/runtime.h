@@ -12,7 +12,9 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "bus/bus.h"
+#include "jobs/job.h"
 #include "orchestrator/orchestrator.h"
+#include "schedule/schedule.h"
 #include "store/ledger_store.h"
 #include "store/store.h"
 
@@ -27,8 +29,13 @@ struct RuntimeOptions {
   const analysis::StepFunction* steps = nullptr;  // instead of the four built-in analyses
   /// Called with each current definition before it is used; it must change the version, too.
   std::function<void(workflow::Definition&)> adjust_definition = nullptr;
-  bool works = true;      // false: only answers; no bus, no roles, no timers
-  bool run_steps = true;  // false: nobody answers the steps' requests
+  /// Called with the jobs and schedules of the configuration before they are used.
+  std::function<void(schedule::JobConfiguration&)> adjust_jobs = nullptr;
+  bool works = true;                         // false: only answers; no bus, no roles, no timers
+  std::unique_ptr<jobs::Job> job = nullptr;  // one more that is built in, if the configuration has it
+  bool run_steps = true;                     // false: nobody answers the steps' requests
+  /// Makes the schedules of the configuration those of the installation, and triggers what is due: what a server does.
+  bool keeps_schedules = false;
   /// Called with each batch that has become durable in the ledger; on the ledger's thread.
   std::function<void(std::span<const bus::Delivery>)> on_ledger_commit = nullptr;
 };
@@ -77,6 +84,9 @@ class Runtime {
 /// The workflow definitions that new runs get: of the configured files, else the built-in ones.
 [[nodiscard]] Result<std::vector<workflow::Definition>> read_definitions(const Config& config,
                                                                          const events::Contracts& contracts);
+/// The jobs and schedules of the built-in file and the configured ones. Errors: `invalid_argument`, all of them;
+/// `not_found` a file.
+[[nodiscard]] Result<schedule::JobConfiguration> read_job_configuration(const Config& config);
 /// The queues of all roles, whichever run in this process, and that of the batch jobs.
 [[nodiscard]] std::vector<std::string> all_queues();
 /// Whether a process serves the data directory: its socket answers.

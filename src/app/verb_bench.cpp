@@ -1,7 +1,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <mutex>
 #include <thread>
 
 #include "analysis/steps.h"
@@ -9,7 +11,9 @@
 #include "app/command.h"
 #include "app/runtime.h"
 #include "app/terminal.h"
+#include "delivery/waiter.h"
 #include "events/types.h"
+#include "jobs/job.h"
 
 namespace wfo::app {
 namespace {
@@ -21,6 +25,7 @@ struct BenchArguments {
   std::size_t workflows = 20'000;
   std::size_t concurrency = 1'000;
   std::size_t replicas = 0;
+  std::size_t minutes = 3;
   bool is_replica = false;
 };
 
@@ -287,6 +292,118 @@ Result<int> bench_waiting(Command& command, const BenchArguments& arguments) {
   return active == static_cast<std::int64_t>(arguments.workflows) + 1 ? kExitDone : kExitFailed;
 }
 
+constexpr std::string_view kBenchJob = "bench";
+
+/// A built-in job that has nothing to do.
+class EmptyJob final : public jobs::Job {
+ public:
+  std::string_view name() const override { return kBenchJob; }
+  Result<void> check(json::Value) const override { return {}; }
+  Result<jobs::Slice> next(const schedule::JobRun&, std::stop_token) override {
+    jobs::Slice slice;
+    slice.is_last = true;
+    return slice;
+  }
+};
+
+/// How late fires are: from the moment that the schedule names until their trigger is durable in the ledger. Any
+/// thread.
+class FireWatch {
+ public:
+  void observe(std::span<const bus::Delivery> batch, Timestamp now) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& delivery : batch) {
+      if (!delivery.event) continue;
+      if (delivery.event->type() == events::kJobCompleted) ++completed_;
+      const auto fire = delivery.event->data().find("scheduledFor");
+      if (delivery.event->type() != events::kJobTrigger || !fire) continue;
+      if (const auto at = fire->timestamp()) lateness_ms_.push_back(static_cast<double>((now - *at).count()));
+    }
+  }
+  [[nodiscard]] std::pair<std::size_t, std::size_t> triggered_and_completed() {
+    const std::lock_guard lock(mutex_);
+    return {lateness_ms_.size(), completed_};
+  }
+  [[nodiscard]] double quantile_ms(double share) {
+    const std::lock_guard lock(mutex_);
+    if (lateness_ms_.empty()) return 0;
+    const auto place = static_cast<std::ptrdiff_t>(share * static_cast<double>(lateness_ms_.size() - 1));
+    std::nth_element(lateness_ms_.begin(), lateness_ms_.begin() + place, lateness_ms_.end());
+    return lateness_ms_[static_cast<std::size_t>(place)];
+  }
+
+ private:
+  std::mutex mutex_;  // guards what follows
+  std::vector<double> lateness_ms_;
+  std::size_t completed_ = 0;
+};
+
+schedule::JobConfiguration bench_schedules_of(std::size_t count) {
+  schedule::JobConfiguration jobs;
+  jobs.catalog = schedule::JobCatalog({{.name = std::string(kBenchJob), .kind = schedule::JobKind::builtin}});
+  for (std::size_t i = 0; i < count; ++i) {
+    schedule::Schedule one;
+    one.name = fmt::format("bench-{:06}", i);
+    one.job = kBenchJob;
+    one.cron = {"* * * * *"};
+    one.time_zone = i % 2 == 0 ? "UTC" : "America/New_York";
+    jobs.schedules.push_back(std::move(one));
+  }
+  return jobs;
+}
+
+/// Work `schedules`: so many schedules, each of which fires every minute; each fire's run is worked by a job that has
+/// nothing to do. How late they are, and what it costs.
+Result<int> bench_schedules(Command& command, const BenchArguments& arguments) {
+  TRY_ASSIGN(const auto place, BenchPlace::open(command));
+  const Config& config = place->config();
+  SystemClock clock;
+  FireWatch watch;
+  RuntimeOptions options;
+  options.job = std::make_unique<EmptyJob>();
+  options.adjust_jobs = [&](schedule::JobConfiguration& jobs) { jobs = bench_schedules_of(arguments.workflows); };
+  options.keeps_schedules = true;
+  options.on_ledger_commit = [&](std::span<const bus::Delivery> batch) { watch.observe(batch, clock.now()); };
+  TRY_ASSIGN(const auto runtime, Runtime::open(config, command.logger(), std::move(options)));
+  runtime->start();
+  delivery::SystemWaiter waiter;
+  const auto wait_until = [&](Timestamp time) { waiter.wait(std::max(milliseconds(1), time - clock.now()), {}); };
+  // The first fires that count are those of the first minute that begins after all is ready. From half a second before
+  // it to half a second before the one behind the last.
+  const Timestamp first = std::chrono::ceil<std::chrono::minutes>(clock.now() + std::chrono::seconds(2));
+  const std::chrono::minutes length(arguments.minutes);
+  wait_until(first - milliseconds(500));
+  const Usage before = Usage::now();
+  const auto [triggered_before, completed_before] = watch.triggered_and_completed();
+  Progress progress("fires", command.quiet());
+  const std::size_t total = arguments.workflows * arguments.minutes;
+  while (clock.now() < first + length - milliseconds(500)) {
+    wait_until(std::min(clock.now() + milliseconds(1'000), first + length - milliseconds(500)));
+    progress.show(watch.triggered_and_completed().first, total);
+  }
+  const Usage after = Usage::now();
+  const auto [triggered, completed] = watch.triggered_and_completed();
+  runtime->stop();
+
+  std::string text;
+  json::Writer out(text);
+  out.begin_object().key("work").string(arguments.work);
+  out.key("schedules").number(static_cast<std::int64_t>(arguments.workflows));
+  out.key("minutes").number(static_cast<std::int64_t>(arguments.minutes));
+  out.key("triggered").number(static_cast<std::int64_t>(triggered - triggered_before));
+  out.key("completed").number(static_cast<std::int64_t>(completed - completed_before));
+  write_rounded(out, "lateness_p50_ms", watch.quantile_ms(0.5), 0);
+  write_rounded(out, "lateness_p99_ms", watch.quantile_ms(0.99), 0);
+  write_rounded(out, "lateness_max_ms", watch.quantile_ms(1), 0);
+  write_rounded(out, "cpu_cores", (after.cpu_s - before.cpu_s) / std::chrono::duration<double>(length).count(), 3);
+  write_rounded(out, "cpu_ms_per_fire", (after.cpu_s - before.cpu_s) * 1e3 / static_cast<double>(total), 3);
+  write_rounded(out, "peak_rss_mb", after.peak_rss_mb, 1);
+  write_settings(out, config, arguments);
+  out.end_object();
+  print(text + "\n");
+  return triggered - triggered_before == total ? kExitDone : kExitFailed;
+}
+
 }  // namespace
 
 void add_bench(CLI::App& app, Command& command) {
@@ -298,10 +415,11 @@ void add_bench(CLI::App& app, Command& command) {
   verb->add_option(
           "--work", arguments->work,
           "opp4: runs whose four steps do nothing; waiting: runs whose steps nobody answers; ledger: events that "
-          "the role logging finds in its queue")
-      ->check(CLI::IsMember({"opp4", "waiting", "ledger"}))
+          "the role logging finds in its queue; schedules: each fires every minute")
+      ->check(CLI::IsMember({"opp4", "waiting", "ledger", "schedules"}))
       ->capture_default_str();
-  verb->add_option("--workflows", arguments->workflows, "How many; with ledger, how many events")
+  verb->add_option("--workflows", arguments->workflows,
+                   "How many; with ledger, how many events; with schedules, how many of those")
       ->check(CLI::Range(std::size_t{1}, std::size_t{100'000'000}))
       ->capture_default_str()
       ->type_name("N");
@@ -315,11 +433,16 @@ void add_bench(CLI::App& app, Command& command) {
       ->check(CLI::Range(std::size_t{0}, std::size_t{64}))
       ->capture_default_str()
       ->type_name("R");
+  verb->add_option("--minutes", arguments->minutes, "schedules: for how long")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{10'000}))
+      ->capture_default_str()
+      ->type_name("M");
   verb->add_flag("--replica", arguments->is_replica)->group("");  // for --replicas alone
   verb->callback([&command, arguments] {
     command.action = [&command, arguments] {
       if (arguments->is_replica) return work_as_replica(command);
       if (arguments->work == "ledger") return bench_ledger(command, *arguments);
+      if (arguments->work == "schedules") return bench_schedules(command, *arguments);
       return arguments->work == "opp4" ? bench_opp4(command, *arguments) : bench_waiting(command, *arguments);
     };
   });
