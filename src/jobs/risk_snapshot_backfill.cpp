@@ -178,8 +178,8 @@ Result<Slice> RiskSnapshotBackfill::next(const schedule::JobRun& run, std::stop_
   slice.progress.done = (counted == run.counts.end() ? 0 : counted->second) + found.evaluations;
   if (slice.is_last) {
     slice.progress.total = slice.progress.done;
-    slice.progress.note =
-        fmt::format("{} tenants, {} to {}", tenants.size(), format_timestamp(here.from), format_timestamp(here.to));
+    slice.progress.note = fmt::format("{} tenant{}, {} to {}", tenants.size(), tenants.size() == 1 ? "" : "s",
+                                      format_timestamp(here.from), format_timestamp(here.to));
   } else {
     slice.progress.note =
         fmt::format("tenant {} of {}, at {}", tenant - tenants.begin() + 1, tenants.size(), format_timestamp(found.at));

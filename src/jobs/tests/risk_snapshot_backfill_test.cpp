@@ -158,7 +158,7 @@ TEST(RiskSnapshotBackfill, ReadsTheSevenDaysBeforeItsFireFromTheirBeginning) {
   EXPECT_EQ(run.counts.at("evaluations"), 2);
   EXPECT_EQ(world.snapshots(kAcme, "first").size(), 1u);
   EXPECT_EQ(world.snapshots(kAcme, "last").size(), 1u);
-  EXPECT_EQ(run.progress.note, "1 tenants, 2026-03-01T00:00:00.000Z to 2026-03-08T01:00:00.000Z");
+  EXPECT_EQ(run.progress.note, "1 tenant, 2026-03-01T00:00:00.000Z to 2026-03-08T01:00:00.000Z");
 }
 
 TEST(RiskSnapshotBackfill, ReadsTheRangeThatItIsGiven) {

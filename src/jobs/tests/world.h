@@ -56,16 +56,18 @@ class ScriptedJob final : public Job {
     slice.checkpoint = std::to_string(done + 1);
     slice.progress = {.done = done + 1, .total = slices, .note = fmt::format("step {}", done + 1)};
     slice.is_last = done + 1 >= slices;
-    slice.effects = [this, done](store::Transaction& transaction, schedule::JobCounts& counts) -> Result<void> {
+    slice.effects = [this, done, id = run.id](store::Transaction& transaction,
+                                              schedule::JobCounts& counts) -> Result<void> {
       ++applied;
       if (in_effects) {
         if (auto result = in_effects(done); !result) return result;
       }
-      const store::RecordedOutcome mark{.tenant = kAcme,
-                                        .opportunity = opportunity_id(kAcme, fmt::format("step {}", done)),
-                                        .close_on = Date(std::chrono::days(1)),
-                                        .event = {},
-                                        .recorded_at = {}};
+      const store::RecordedOutcome mark{
+          .tenant = kAcme,
+          .opportunity = opportunity_id(kAcme, fmt::format("{} step {}", id.to_string(), done)),
+          .close_on = Date(std::chrono::days(1)),
+          .event = {},
+          .recorded_at = {}};
       const auto fresh = transaction.outcomes().insert({&mark, 1});
       if (!fresh) return std::unexpected(fresh.error());
       counts[fresh->front() ? "fresh" : "repeated"] += 1;
@@ -105,6 +107,11 @@ class UnsureStore final : public store::Store {
   std::optional<int> takes;  // so many transactions more, and none after them
   int refuse = 0;            // so many of the next transactions
   int lose = 0;              // the answer of the n-th transaction from now that took effect
+  void heal() {
+    takes.reset();
+    refuse = 0;
+    lose = 0;
+  }
 
  private:
   store::Store& store_;
