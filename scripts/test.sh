@@ -43,7 +43,7 @@ done
 require_debian
 install_packages build test
 command -v npm >/dev/null || install_packages npm
-for folder_of_npm in tests/contracts/ajv tests/production/node; do
+for folder_of_npm in tests/contracts/ajv tests/cron tests/production/node; do
   if [ "$folder_of_npm/package-lock.json" -nt "$folder_of_npm/node_modules/.package-lock.json" ]; then
     say "installing the npm packages of $folder_of_npm"
     npm ci --prefix "$folder_of_npm" --no-audit --no-fund
