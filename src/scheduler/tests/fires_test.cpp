@@ -211,12 +211,12 @@ TEST_F(Fires, WaitWhileTheDiskIsNearlyFull) {
 TEST_F(Fires, LeaveNothingBehindWhenTheProcessDiesBeforeTheCommit) {
   world_.put(World::ten_minutely(OverlapPolicy::cancel_other));
   world_.attend_at(kStart + 10min);
-  const auto before = world_.fixture.published().size();
+  const auto before = world_.published().size();
   world_.clock.advance(10min);
   for (int i = 0; i < 3; ++i) {
     world_.store.deaths = 1;
     EXPECT_FALSE(world_.scheduler->run_once());
-    EXPECT_EQ(world_.fixture.published().size(), before);
+    EXPECT_EQ(world_.published().size(), before);
     EXPECT_EQ(world_.fires().size(), 1U);
     EXPECT_EQ(world_.open_runs().size(), 1U);
   }

@@ -56,7 +56,7 @@ TEST_F(Operator, IsToldWhatCannotBeTriggered) {
   world_.store.full = true;
   expect_error(world_.scheduler->trigger({.job = "report"}), ErrorCode::unavailable, "disk");
   EXPECT_TRUE(world_.runs().empty());
-  EXPECT_TRUE(world_.fixture.published().empty());
+  EXPECT_TRUE(world_.published().empty());
 }
 
 TEST_F(Operator, MakesAScheduleThatBeginsNow) {
@@ -293,14 +293,14 @@ TEST_F(Operator, FindsEverythingAsItWasIfTheProcessDies) {
   world_.put(World::ten_minutely());
   world_.attend_at(kStart + 10min);
   const auto row = *world_.find();
-  const auto published = world_.fixture.published().size();
+  const auto published = world_.published().size();
   const JobRunId open = world_.open_runs()[0].id;
   const auto dies = [&](auto act) {
     world_.store.deaths = 1'000;
     EXPECT_EQ(act().error().code, ErrorCode::unavailable);
     world_.store.deaths = 0;
     EXPECT_EQ(*world_.find(), row);
-    EXPECT_EQ(world_.fixture.published().size(), published);
+    EXPECT_EQ(world_.published().size(), published);
     EXPECT_EQ(world_.fires().size(), 1U);
     EXPECT_EQ(world_.runs().size(), 1U);
   };

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -29,8 +31,8 @@ class DyingStore final : public store::Store {
  public:
   explicit DyingStore(store::Store& store) : store_(store) {}
   Result<void> transact(FunctionRef<Result<void>(store::Transaction&)> body) override {
-    const bool dies = deaths > 0;
-    if (dies) --deaths;
+    bool dies = false;
+    for (int left = deaths; left > 0 && !dies;) dies = deaths.compare_exchange_weak(left, left - 1);
     return store_.transact([&](store::Transaction& transaction) -> Result<void> {
       TRY(body(transaction));
       if (dies) return fail(ErrorCode::unavailable, "died");
@@ -46,7 +48,7 @@ class DyingStore final : public store::Store {
     return store_.admission();
   }
 
-  int deaths = 0;  // of the next transactions
+  std::atomic<int> deaths = 0;  // of the next transactions
   bool away = false;
   bool full = false;
 
@@ -54,9 +56,33 @@ class DyingStore final : public store::Store {
   store::Store& store_;
 };
 
+/// Where a world's store lies.
+class Place {
+ public:
+  virtual ~Place() = default;
+  virtual store::Store& store() = 0;
+  virtual store::LogReader& log() = 0;
+};
+class SqlitePlace final : public Place {
+ public:
+  explicit SqlitePlace(const Clock& clock) : fixture_(clock) {}
+  store::Store& store() override { return fixture_.store(); }
+  store::LogReader& log() override { return fixture_.log(); }
+
+ private:
+  delivery::sqlite::Fixture fixture_;
+};
+
 class World {
  public:
-  World() : clock(kStart), waiter(clock), fixture(clock), store(fixture.store()), ids(clock) {
+  using MakePlace = std::function<std::unique_ptr<Place>(const Clock&, Metrics&)>;
+  /// `make_place`: null is SQLite in a folder of its own.
+  explicit World(const MakePlace& make_place = {})
+      : clock(kStart),
+        waiter(clock),
+        place(make_place ? make_place(clock, metrics) : std::make_unique<SqlitePlace>(clock)),
+        store(place->store()),
+        ids(clock) {
     scheduler = another(clock, ids);
   }
 
@@ -135,17 +161,18 @@ class World {
                                                  error, format_timestamp(clock.now()), run.id.to_string()));
   }
   /// One batch, one transaction.
-  Result<void> deliver(const std::vector<events::EventPtr>& batch) {
+  Result<void> deliver(const std::vector<events::EventPtr>& batch, Scheduler* to = nullptr) {
+    Scheduler& handler = to ? *to : *scheduler;
     std::vector<bus::Delivery> deliveries;
     for (const auto& one : batch) deliveries.emplace_back().event = one;
-    TRY_ASSIGN(auto apply, scheduler->prepare(deliveries));
+    TRY_ASSIGN(auto apply, handler.prepare(deliveries));
     TRY(store.transact([&](store::Transaction& transaction) { return apply(transaction); }));
-    scheduler->committed();
+    handler.committed();
     return {};
   }
   /// What the log holds of the end of runs and was not delivered yet, as the embedded bus does.
   void deliver_own() {
-    for (const auto& entry : fixture.entries()) {
+    for (const auto& entry : entries()) {
       if (entry.sequence <= delivered_) continue;
       delivered_ = entry.sequence;
       const std::string& type = entry.event->type();
@@ -155,8 +182,16 @@ class World {
 
   // What an outsider sees.
 
+  [[nodiscard]] std::vector<store::LogEntry> entries() {
+    return must(place->log().read(0, delivery::sqlite::AllTypes(), 1'000'000, std::size_t{1} << 30)).entries;
+  }
+  [[nodiscard]] std::vector<events::EventPtr> published() {
+    std::vector<events::EventPtr> all;
+    for (const auto& entry : entries()) all.push_back(entry.event);
+    return all;
+  }
   [[nodiscard]] std::vector<events::EventPtr> log_of(std::string_view type) {
-    auto all = fixture.published();
+    auto all = published();
     std::erase_if(all, [&](const events::EventPtr& one) { return one->type() != type; });
     return all;
   }
@@ -226,6 +261,38 @@ class World {
     }));
     return found;
   }
+  /// What is not as it must be with a schedule whose definition never changed and that began at kStart: each expected
+  /// fire is accounted for once, in order of time, and each that was triggered has one run and one trigger. "": all is.
+  [[nodiscard]] std::string audit(const schedule::Schedule& of) {
+    const auto expected = must(schedule::Timetable::make(of));
+    std::vector<store::FireRecord> rows = fires(of.name);
+    std::ranges::sort(rows, {}, [](const store::FireRecord& one) { return one.fire.first; });
+    Timestamp last = kStart;
+    std::size_t triggered = 0;
+    for (const auto& record : rows) {
+      const schedule::PlannedFire& fire = record.fire;
+      for (std::int64_t i = 0; i < fire.count; ++i) {
+        const Timestamp at = expected.next(last)->at;
+        if ((i == 0 && fire.first != at) || (i + 1 == fire.count && fire.last != at)) {
+          return fmt::format("{}: a row of {} fires from {} to {}, but {} was expected", of.name, fire.count,
+                             format_timestamp(fire.first), format_timestamp(fire.last), format_timestamp(at));
+        }
+        last = at;
+      }
+      if (fire.outcome != schedule::FireOutcome::triggered) continue;
+      ++triggered;
+      if (run(record.run.value()).scheduled_for != fire.first) return fmt::format("{}: a run of another fire", of.name);
+    }
+    if (expected.next(last)->at != find(of.name)->next_at) return fmt::format("{}: next_at is another", of.name);
+    const auto its_runs = runs({.schedule = of.name});
+    if (its_runs.size() != triggered) return fmt::format("{}: {} runs, {} fires", of.name, its_runs.size(), triggered);
+    std::vector<EventId> triggers;
+    for (const auto& event : log_of(events::kJobTrigger)) triggers.push_back(event->id());
+    for (const auto& one : its_runs) {
+      if (std::ranges::count(triggers, one.trigger) != 1) return fmt::format("{}: no one trigger of a run", of.name);
+    }
+    return "";
+  }
   [[nodiscard]] double counted(std::string_view name, const Labels& labels) {
     return metrics.counter(name, "", labels).value();
   }
@@ -240,10 +307,10 @@ class World {
 
   ManualClock clock;
   delivery::fakes::ManualWaiter waiter;
-  delivery::sqlite::Fixture fixture;
+  Metrics metrics;
+  std::unique_ptr<Place> place;
   DyingStore store;
   SystemIdSource ids;
-  Metrics metrics;
   std::unique_ptr<Scheduler> scheduler;
 
  private:
