@@ -99,8 +99,13 @@ void Progress::show(std::uint64_t done, std::uint64_t total) {
   if (!shown_ || now - begun_ < 300ms || (drawn_ && now - drawn_at_ < 100ms)) return;
   drawn_ = true;
   drawn_at_ = now;
+  if (total == 0) {
+    fmt::print(stderr, "\r\033[K{} {}", label_, done);
+    std::fflush(stderr);
+    return;
+  }
   constexpr std::size_t kWidth = 30;
-  const double share = total == 0 ? 0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
+  const double share = std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
   const auto full = static_cast<std::size_t>(share * kWidth);
   std::string bar;
   for (std::size_t i = 0; i < kWidth; ++i) bar += i < full ? "█" : "░";

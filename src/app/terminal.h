@@ -37,7 +37,7 @@ class Progress {
   ~Progress();  // takes the bar away
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
-  /// Redraws at most ten times a second.
+  /// Redraws at most ten times a second. `total` 0: nobody knows it; then there is a number instead of a bar.
   void show(std::uint64_t done, std::uint64_t total);
 
  private:

@@ -271,9 +271,8 @@ Result<json::Document> wait_for_end(Command& command, const std::string& job, co
       return fail(ErrorCode::unavailable, "run {} of {} is {} and has not ended within {}; see `wfo jobs run {}`", id,
                   job, text_at(run.root(), "status"), format_duration(limit), id);
     }
-    const auto progress = run.root().find("progress");
-    if (const auto total = progress ? number_at(*progress, "total") : 0; total > 0) {
-      bar.show(number_at(*progress, "done"), total);
+    if (const auto progress = run.root().find("progress")) {
+      bar.show(number_at(*progress, "done"), number_at(*progress, "total"));
     }
     usleep(static_cast<useconds_t>(pause.count() * 1'000));
   }
