@@ -33,9 +33,14 @@ Result<ParsedPtr> Timetables::of(const store::StoredSchedule& schedule) {
   TRY_ASSIGN(auto parsed, parse_stored(schedule));
   const std::scoped_lock lock(mutex_);
   // Which one goes matters little: all are needed about equally often.
-  if (entries_.size() >= kEntriesMax && !entries_.contains(schedule.name)) entries_.erase(entries_.begin());
+  if (entries_.size() >= entries_max_ && !entries_.contains(schedule.name)) entries_.erase(entries_.begin());
   entries_.insert_or_assign(schedule.name, Entry{schedule.definition, parsed});
   return parsed;
+}
+
+std::size_t Timetables::size() const {
+  const std::scoped_lock lock(mutex_);
+  return entries_.size();
 }
 
 }  // namespace wfo::scheduler

@@ -27,15 +27,18 @@ class Timetables {
  public:
   static constexpr std::size_t kEntriesMax = 50'000;  // about a kilobyte each
 
+  explicit Timetables(std::size_t entries_max = kEntriesMax) : entries_max_(entries_max) {}
   /// Errors: as `parse_stored`.
   [[nodiscard]] Result<ParsedPtr> of(const store::StoredSchedule& schedule);
+  [[nodiscard]] std::size_t size() const;
 
  private:
   struct Entry {
     std::string definition;
     ParsedPtr parsed;
   };
-  std::mutex mutex_;                                // guards entries_
+  const std::size_t entries_max_;
+  mutable std::mutex mutex_;                        // guards entries_
   std::unordered_map<std::string, Entry> entries_;  // by name
 };
 
