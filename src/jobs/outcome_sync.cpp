@@ -25,9 +25,10 @@ std::string encode(const OpportunityKey& last) {
 
 Result<std::optional<OpportunityKey>> decode(const std::string& text) {
   if (text.empty()) return std::nullopt;
-  TRY_ASSIGN(const auto document, json::Document::parse(text));
-  const auto tenant = document.root().find("tenant");
-  const auto opportunity = document.root().find("opportunity");
+  const auto document = json::Document::parse(text);
+  const auto member = [&](std::string_view key) { return document ? document->root().find(key) : std::nullopt; };
+  const auto tenant = member("tenant");
+  const auto opportunity = member("opportunity");
   if (!tenant || !tenant->uuid() || !opportunity || !opportunity->uuid()) {
     return fail(ErrorCode::corruption, "checkpoint {} is none of {}", text, OutcomeSync::kName);
   }

@@ -69,12 +69,12 @@ std::string encode(const Checkpoint& checkpoint) {
 }
 
 Result<Checkpoint> decode(const std::string& text) {
-  TRY_ASSIGN(const auto document, json::Document::parse(text));
-  const json::Value root = document.root();
-  const auto from = root.find("from");
-  const auto to = root.find("to");
-  const auto tenant = root.find("tenant");
-  const auto after = root.find("after");
+  const auto document = json::Document::parse(text);
+  const auto member = [&](std::string_view key) { return document ? document->root().find(key) : std::nullopt; };
+  const auto from = member("from");
+  const auto to = member("to");
+  const auto tenant = member("tenant");
+  const auto after = member("after");
   if (!from || !from->timestamp() || !to || !to->timestamp() || !tenant || !tenant->uuid() || !after ||
       !after->integer()) {
     return fail(ErrorCode::corruption, "checkpoint {} is none of {}", text, RiskSnapshotBackfill::kName);

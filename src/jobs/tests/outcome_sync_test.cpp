@@ -181,6 +181,9 @@ TEST(OutcomeSync, RefusesACheckpointThatIsNotItsOwn) {
   JobRun run;
   run.checkpoint = R"({"after":1})";
   EXPECT_EQ(job.next(run, {}).error().message, R"(checkpoint {"after":1} is none of outcome-sync)");
+  run.checkpoint = "half";
+  EXPECT_EQ(job.next(run, {}).error().message, "checkpoint half is none of outcome-sync");
+  EXPECT_EQ(job.next(run, {}).error().code, ErrorCode::corruption);
 }
 
 }  // namespace

@@ -281,6 +281,9 @@ TEST(RiskSnapshotBackfill, RefusesACheckpointThatIsNotItsOwn) {
   JobRun run;
   run.checkpoint = R"({"after":1})";
   EXPECT_EQ(job.next(run, {}).error().message, R"(checkpoint {"after":1} is none of risk-snapshot-backfill)");
+  run.checkpoint = "half";
+  EXPECT_EQ(job.next(run, {}).error().message, "checkpoint half is none of risk-snapshot-backfill");
+  EXPECT_EQ(job.next(run, {}).error().code, ErrorCode::corruption);
 }
 
 // Whatever is in the ledger, in slices of whatever size, with processes that die after any number of them.

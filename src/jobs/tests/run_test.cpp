@@ -483,5 +483,64 @@ TEST(JobWork, AsAServiceWorksManyRunsAtOnceAndEndsOnStop) {
   EXPECT_EQ(world.published(events::kJobCompleted).size(), 50u);
 }
 
+/// A store that others take away and give back.
+class AwayStore final : public store::Store {
+ public:
+  explicit AwayStore(store::Store& store) : store_(store) {}
+  Result<void> transact(FunctionRef<Result<void>(store::Transaction&)> body) override {
+    TRY(reached());
+    return store_.transact(body);
+  }
+  Result<void> read(FunctionRef<Result<void>(const store::Transaction&)> body) override {
+    TRY(reached());
+    return store_.read(body);
+  }
+  Result<void> admission() override { return reached(); }
+
+  std::atomic<bool> away = false;
+  std::atomic<int> refused = 0;
+
+ private:
+  Result<void> reached() {
+    if (!away) return {};
+    ++refused;
+    return fail(ErrorCode::unavailable, "the database is away");
+  }
+  store::Store& store_;
+};
+
+TEST(JobWork, AsAServiceGoesOnWhenItsStoreIsBack) {
+  World world;
+  SystemClock clock;
+  delivery::SystemWaiter waiter;
+  AwayStore store(world.database.store());
+  auto job = std::make_unique<ScriptedJob>("steps");
+  job->before = [&](const JobRun&, int done, std::stop_token) -> Result<void> {
+    if (done == 1 && store.refused == 0) store.away = true;
+    return {};
+  };
+  std::vector<std::unique_ptr<Job>> builtin;
+  builtin.push_back(std::move(job));
+  BatchJobWorker worker(store, bus::samples::contracts(), World::catalog(), std::move(builtin), "one", world.ids, clock,
+                        waiter, Logger::silent(), world.metrics,
+                        BatchJobConfig{.workers = 2, .heartbeat_timeout = 1s, .idle_wait = 5ms});
+  world.clock.set(clock.now());
+  const auto [event, id] = world.scheduled("steps");
+  ASSERT_TRUE(World::hand(worker, world.database.store(), {event}));
+  {
+    const std::jthread service([&](std::stop_token stop) { worker.run(std::move(stop)); });
+    const auto until = [&](auto condition) {
+      const auto patience = std::chrono::steady_clock::now() + 60s;
+      while (!condition() && std::chrono::steady_clock::now() < patience) std::this_thread::yield();
+      return condition();
+    };
+    ASSERT_TRUE(until([&] { return store.refused >= 3; }));
+    store.away = false;
+    EXPECT_TRUE(until([&, run = id] { return !schedule::is_open(world.run(run).status); }));
+  }
+  EXPECT_EQ(world.run(id).status, JobRunStatus::completed);
+  EXPECT_THAT(world.run(id).counts, ElementsAre(Pair("fresh", 3)));
+}
+
 }  // namespace
 }  // namespace wfo::jobs::testing
