@@ -254,8 +254,7 @@ Result<TriggerAnswer> Scheduler::trigger(const TriggerRequest& request) {
                 delivery::bounded_reason(metadata->root().raw().substr(0, 100)));
   }
   if (core.check_metadata) {
-    const auto usable = core.check_metadata(request.job, metadata->root());
-    if (!usable) return std::unexpected(with_context(usable.error(), "metadata"));
+    TRY(core.check_metadata(request.job, metadata->root()));
   }
   TRY(core.store.admission());
   TriggerAnswer answer;

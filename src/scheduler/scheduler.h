@@ -25,7 +25,8 @@ struct SchedulerConfig {
   milliseconds idle_wait{250};  // > 0: between two looks while nothing is due
 };
 
-/// Says whether the job's worker could use the metadata; `invalid_argument` names the member and what is allowed.
+/// Says whether the job's worker could use the metadata; `invalid_argument` names the member (`metadata.from`) and what
+/// is allowed.
 using MetadataCheck = std::function<Result<void>(std::string_view job, json::Value metadata)>;
 
 struct TriggerRequest {

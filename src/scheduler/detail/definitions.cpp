@@ -77,7 +77,7 @@ Result<Wanted> check_schedule(const Core& core, const Schedule& schedule) {
   TRY_ASSIGN(auto checked, schedule::parse_schedule(document.root(), where, core.catalog));
   if (core.check_metadata) {
     const auto usable = core.check_metadata(checked.job, metadata->root());
-    if (!usable) return std::unexpected(with_context(usable.error(), fmt::format("{}: metadata", where)));
+    if (!usable) return std::unexpected(with_context(usable.error(), where));
   }
   TRY_ASSIGN(auto timetable, schedule::Timetable::make(checked));
   Wanted wanted;

@@ -49,7 +49,7 @@ TEST_F(Operator, IsToldWhatCannotBeTriggered) {
   expect_error(world_.scheduler->trigger({.job = "report", .metadata = "{"}), ErrorCode::invalid_argument,
                "metadata: ");
   expect_error(world_.scheduler->trigger({.job = "outcome-sync", .metadata = R"({"surprise":1})"}),
-               ErrorCode::invalid_argument, "metadata: surprise is unknown");
+               ErrorCode::invalid_argument, "metadata.surprise is unknown");
   expect_error(world_.scheduler->trigger(
                    {.job = "report", .metadata = fmt::format(R"({{"a":"{}"}})", std::string(70'000, 'x'))}),
                ErrorCode::invalid_argument, "allowed: an object of up to 65536 bytes");

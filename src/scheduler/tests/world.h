@@ -95,7 +95,7 @@ class World {
   }
   [[nodiscard]] static Result<void> check_metadata(std::string_view job, json::Value metadata) {
     if (job == "outcome-sync" && metadata.find("surprise")) {
-      return fail(ErrorCode::invalid_argument, "surprise is unknown; allowed: nothing");
+      return fail(ErrorCode::invalid_argument, "metadata.surprise is unknown; allowed: nothing");
     }
     return {};
   }
