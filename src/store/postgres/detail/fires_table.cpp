@@ -1,6 +1,5 @@
 #include <limits>
 #include <map>
-#include <optional>
 
 #include "store/checks.h"
 #include "store/postgres/detail/tables.h"
@@ -47,110 +46,77 @@ Result<std::vector<FireRecord>> read_rows(const Rows& rows) {
   return records;
 }
 
-/// Whether `next` can share the row of `before`, which stands directly before it.
-bool joins(const PlannedFire& before, const PlannedFire& next) {
-  return before.outcome == FireOutcome::skipped && next.outcome == FireOutcome::skipped && before.cause == next.cause &&
-         before.rule == next.rule && before.last < next.first;
+/// What one call writes: a row for each, but where it joins the newest in the table.
+struct Recording {
+  std::vector<FireRecord> rows;
+  std::vector<bool> may_join;  // the first of its schedule, and skipped
+};
+
+/// Whether `fire` goes on where `row` ended. The statement below asks the table the same.
+bool joins(const PlannedFire& row, const PlannedFire& fire) {
+  return row.outcome == FireOutcome::skipped && fire.outcome == FireOutcome::skipped && row.cause == fire.cause &&
+         row.rule == fire.rule && row.last < fire.first;
 }
 
-void extend(FireRecord& row, const FireRecord& next) {
-  row.fire.last = next.fire.last;
-  row.fire.count += next.fire.count;
-  row.decided_at = next.decided_at;
+Recording fold(std::span<const FireRecord> fires) {
+  Recording recording;
+  std::map<std::string_view, std::size_t> newest;  // of each schedule
+  for (const FireRecord& record : fires) {
+    const auto [known, first] = newest.try_emplace(record.schedule, recording.rows.size());
+    if (!first) {
+      FireRecord& before = recording.rows[known->second];
+      if (joins(before.fire, record.fire)) {
+        before.fire.last = record.fire.last;
+        before.fire.count += record.fire.count;
+        before.decided_at = record.decided_at;
+        continue;
+      }
+      known->second = recording.rows.size();
+    }
+    recording.rows.push_back(record);
+    recording.may_join.push_back(first && record.fire.outcome == FireOutcome::skipped);
+  }
+  return recording;
 }
+
+// Nobody else writes fires of these schedules: the caller holds them. A row that is purged meanwhile is joined by none.
+// Ids are given when the rows are in order.
+constexpr const char* kRecord =
+    "WITH n AS MATERIALIZED (SELECT g.*, CASE WHEN g.may_join THEN (SELECT f.fire FROM fires f WHERE f.schedule = "
+    "g.schedule ORDER BY f.fire DESC LIMIT 1) END AS newest FROM unnest($1::text[], $2::bigint[], $3::bigint[], "
+    "$4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::uuid[], $10::boolean[]) WITH ORDINALITY "
+    "AS g (schedule, first_at, last_at, count, outcome, cause, rule, decided_at, run, may_join, place)), "
+    "joined AS (UPDATE fires f SET last_at = n.last_at, count = f.count + n.count, decided_at = n.decided_at FROM n "
+    "WHERE f.fire = ANY (ARRAY(SELECT newest FROM n)) AND f.fire = n.newest AND f.outcome = 2 AND f.cause = n.cause "
+    "AND f.rule = n.rule AND f.last_at < n.first_at RETURNING n.place) "
+    "INSERT INTO fires (schedule, first_at, last_at, count, outcome, cause, rule, decided_at, run) SELECT schedule, "
+    "first_at, last_at, count, outcome, cause, rule, decided_at, run FROM n WHERE place NOT IN (SELECT place FROM "
+    "joined) ORDER BY place";
 
 }  // namespace
 
 Result<void> FiresTable::record(std::span<const FireRecord> fires) {
   for (const FireRecord& record : fires) TRY(check_texts(record));
   if (fires.empty()) return {};
-  // The newest row of each schedule whose first fire here could join it.
-  std::map<std::string_view, std::optional<FireRecord>> newest;  // `id` 0: of this call
-  Array asked(Type::text);
-  for (const FireRecord& record : fires) {
-    if (newest.try_emplace(record.schedule, std::nullopt).second && record.fire.outcome == FireOutcome::skipped) {
-      asked.add_text(record.schedule);
-    }
-  }
-  if (asked.size() > 0) {
-    TRY_ASSIGN(const Rows rows,
-               connection_.run("SELECT " WFO_FIRE_COLUMNS
-                               " FROM unnest($1::text[]) AS k (schedule) CROSS JOIN LATERAL (SELECT f.* FROM fires f "
-                               "WHERE f.schedule = k.schedule ORDER BY f.schedule DESC, f.fire DESC LIMIT 1) AS f",
-                               Params().add(asked)));
-    for (const Row row : rows) {
-      TRY_ASSIGN(auto record, read_row(row));
-      newest.find(record.schedule)->second = std::move(record);
-    }
-  }
-
-  std::vector<FireRecord> added;
-  std::map<FireId, FireRecord> extended;               // rows that are there, as they become
-  std::map<std::string_view, std::size_t> last_added;  // of each schedule, in `added`
-  for (const FireRecord& record : fires) {
-    if (const auto own = last_added.find(record.schedule); own != last_added.end()) {
-      if (joins(added[own->second].fire, record.fire)) {
-        extend(added[own->second], record);
-        continue;
-      }
-    } else if (auto& known = newest.find(record.schedule)->second; known && joins(known->fire, record.fire)) {
-      extend(*known, record);
-      extended.insert_or_assign(known->id, *known);
-      continue;
-    }
-    last_added[record.schedule] = added.size();
-    added.push_back(record);
-  }
-
-  if (!extended.empty()) {
-    Array ids(Type::bigint);
-    Array lasts(Type::bigint);
-    Array counts(Type::bigint);
-    Array decided_ats(Type::bigint);
-    for (const auto& [id, row] : extended) {
-      ids.add(id);
-      lasts.add(row.fire.last);
-      counts.add(row.fire.count);
-      decided_ats.add(row.decided_at);
-    }
-    TRY(
-        connection_.run("UPDATE fires f SET last_at = g.last_at, count = g.count, decided_at = g.decided_at FROM "
-                        "unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS g (fire, last_at, count, "
-                        "decided_at) WHERE f.fire = g.fire",
-                        Params().add(ids).add(lasts).add(counts).add(decided_ats)));
-  }
-  if (added.empty()) return {};
-  Array schedules(Type::text);
-  Array firsts(Type::bigint);
-  Array lasts(Type::bigint);
-  Array counts(Type::bigint);
-  Array outcomes(Type::bigint);
-  Array causes(Type::bigint);
-  Array rules(Type::bigint);
-  Array decided_ats(Type::bigint);
-  Array runs(Type::uuid);
-  for (const FireRecord& record : added) {
-    schedules.add_text(record.schedule);
-    firsts.add(record.fire.first);
-    lasts.add(record.fire.last);
-    counts.add(record.fire.count);
-    outcomes.add(column(record.fire.outcome));
-    causes.add(column(record.fire.cause));
-    rules.add(column(record.fire.rule));
-    decided_ats.add(record.decided_at);
-    runs.add(record.run);
+  const auto [rows, may_join] = fold(fires);
+  Array schedules(Type::text), firsts(Type::bigint), lasts(Type::bigint), counts(Type::bigint), outcomes(Type::bigint);
+  Array causes(Type::bigint), rules(Type::bigint), decided(Type::bigint), runs(Type::uuid), joining(Type::boolean);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const PlannedFire& fire = rows[i].fire;
+    schedules.add_text(rows[i].schedule);
+    firsts.add(fire.first);
+    lasts.add(fire.last);
+    counts.add(fire.count);
+    outcomes.add(column(fire.outcome));
+    causes.add(column(fire.cause));
+    rules.add(column(fire.rule));
+    decided.add(rows[i].decided_at);
+    runs.add(rows[i].run);
+    joining.add(static_cast<bool>(may_join[i]));
   }
   Params params;
-  params.add(schedules).add(firsts).add(lasts).add(counts).add(outcomes).add(causes).add(rules).add(decided_ats);
-  params.add(runs);
-  // The rows are given their numbers in the order in which the sorted rows come.
-  TRY(
-      connection_.run("INSERT INTO fires (schedule, first_at, last_at, count, outcome, cause, rule, decided_at, run) "
-                      "SELECT schedule, first_at, last_at, count, outcome, cause, rule, decided_at, run FROM "
-                      "unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], "
-                      "$7::bigint[], $8::bigint[], $9::uuid[]) WITH ORDINALITY AS g (schedule, first_at, last_at, "
-                      "count, outcome, cause, rule, decided_at, run, place) ORDER BY place",
-                      params));
+  params.add(schedules).add(firsts).add(lasts).add(counts).add(outcomes).add(causes).add(rules).add(decided);
+  TRY(connection_.run(kRecord, params.add(runs).add(joining)));
   return {};
 }
 

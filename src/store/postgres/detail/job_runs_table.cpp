@@ -169,9 +169,13 @@ Result<std::vector<JobRun>> JobRunsTable::list(const JobRunQuery& query) const {
 
 Result<std::optional<Timestamp>> JobRunsTable::last_completed_at(std::string_view job) const {
   if (!is_text(job)) return std::nullopt;
-  TRY_ASSIGN(const Rows rows, connection_.run("SELECT ended_at FROM job_runs WHERE job = $1 AND status = 3 ORDER BY "
-                                              "job DESC, ended_at DESC LIMIT 1",
-                                              Params().add_text(job)));
+  // The last one that is not behind the job's end, of whatever job: asked for one job only, the planner may go back in
+  // time through all that ended, until it meets that job.
+  TRY_ASSIGN(const Rows rows,
+             connection_.run("SELECT l.ended_at FROM (SELECT job, ended_at FROM job_runs WHERE status = 3 AND (job, "
+                             "ended_at) <= ($1, 9223372036854775807) ORDER BY job DESC, ended_at DESC LIMIT 1) AS l "
+                             "WHERE l.job = $1",
+                             Params().add_text(job)));
   return rows.empty() ? std::nullopt : rows[0].optional_timestamp(0);
 }
 
@@ -303,11 +307,12 @@ Result<std::vector<JobRunId>> JobRunsTable::heartbeat(std::span<const JobRunId> 
   std::ranges::sort(sorted);
   Array keys(Type::uuid);
   for (const JobRunId& id : sorted) keys.add(id);
+  // `status + 0`: no index of open runs, which would be gone through for each id.
   TRY_ASSIGN(
       const Rows rows,
       connection_.run("WITH g AS MATERIALIZED (SELECT k.id, (SELECT r.ctid FROM job_runs r WHERE r.id = k.id AND "
-                      "r.status = 2 AND r.holder = $2 FOR NO KEY UPDATE) AS row FROM unnest($1::uuid[]) AS k "
-                      "(id)) UPDATE job_runs r SET due_at = $3 FROM g WHERE r.id = g.id AND r.status = 2 AND "
+                      "r.status + 0 = 2 AND r.holder = $2 FOR NO KEY UPDATE) AS row FROM unnest($1::uuid[]) AS k "
+                      "(id)) UPDATE job_runs r SET due_at = $3 FROM g WHERE r.id = g.id AND r.status + 0 = 2 AND "
                       "r.holder = $2 AND g.row IS NOT NULL RETURNING r.id",
                       Params().add(keys).add_text(holder).add(due_at)));
   auto held = read_ids(rows);

@@ -62,6 +62,12 @@ struct AllTypes final : TypeFilter {
 
 inline std::string error_of(const auto& result) { return result ? "" : result.error().message; }
 
+/// A call's outcome without its value.
+template <class T>
+Result<void> done(const Result<T>& result) {
+  return result ? Result<void>() : std::unexpected(result.error());
+}
+
 /// `url` with something else in place of what stands there.
 inline std::string replaced(std::string url, std::string_view from, std::string_view to) {
   const auto at = url.find(from);

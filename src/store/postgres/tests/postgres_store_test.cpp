@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <future>
 #include <latch>
 #include <map>
@@ -23,7 +24,7 @@ using PostgresStoreTest = PostgresTest;
 TEST_F(PostgresStoreTest, SaysWhichServerDatabaseAndSchemaItFound) {
   EXPECT_EQ(open()->description().substr(0, 14), "PostgreSQL 15.");
   EXPECT_TRUE(open()->description().ends_with(
-      fmt::format(" at 127.0.0.1:{}, database wfo, schema {} version 1", server_.port(), schema_.name())))
+      fmt::format(" at 127.0.0.1:{}, database wfo, schema {} version 2", server_.port(), schema_.name())))
       << open()->description();
 }
 
@@ -42,7 +43,26 @@ TEST_F(PostgresStoreTest, MigratesOnceHoweverManyProcessesStartTogether) {
     ASSERT_TRUE(opened) << error_of(opened);
     EXPECT_TRUE(set_position(**opened, "a", 1));
   }
-  EXPECT_EQ(schema_.execute("SELECT count(*) FROM migrations"), "1");
+  EXPECT_EQ(schema_.execute("SELECT count(*) FROM migrations"), "2");
+}
+
+TEST_F(PostgresStoreTest, BringsASchemaOfTheFirstReleaseToTheNewestAndKeepsWhatIsInIt) {
+  std::ifstream file(WFO_SOURCE_DIR "/src/store/postgres/migrations/0001_first.sql");
+  const std::string first(std::istreambuf_iterator<char>(file), {});
+  ASSERT_FALSE(first.empty());
+  schema_.execute(fmt::format(
+      "CREATE SCHEMA {}; CREATE TABLE migrations (number integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT "
+      "now()); INSERT INTO migrations (number) VALUES (1); {}; INSERT INTO positions (consumer, position) VALUES ('a', "
+      "7)",
+      schema_.name(), first));
+  const auto store = open();
+  EXPECT_TRUE(store->description().ends_with("version 2")) << store->description();
+  EXPECT_EQ(position(*store, "a"), 7);
+  StoredSchedule schedule;
+  schedule.name = "daily";
+  const auto written = store->transact([&](Transaction& t) { return done(t.schedules().insert({&schedule, 1})); });
+  EXPECT_TRUE(written) << error_of(written);
+  EXPECT_EQ(schema_.execute("SELECT string_agg(number::text, ' ' ORDER BY number) FROM migrations"), "1 2");
 }
 
 TEST_F(PostgresStoreTest, RefusesASchemaThatIsNewerThanTheProgram) {
