@@ -269,6 +269,7 @@ struct Runtime::State {
     TRY_ASSIGN(job_configuration, read_job_configuration(config));
     if (options.adjust_jobs) options.adjust_jobs(job_configuration);
     const auto& catalog = job_configuration.catalog;
+    config.jobs.is_alone = store_kind(config) == StoreKind::sqlite;  // the data directory is ours
     std::vector<std::unique_ptr<jobs::Job>> builtin;
     builtin.push_back(std::make_unique<jobs::RiskSnapshotBackfill>(ledger(), config.risk_snapshot_backfill));
     builtin.push_back(std::make_unique<jobs::OutcomeSync>(store(), *contracts, ids, clock, config.outcome_sync));

@@ -22,6 +22,9 @@ struct BatchJobConfig {
   milliseconds heartbeat_timeout{std::chrono::seconds(30)};  // 1s..1h of silence, then another worker takes a run over
   int takeovers_max = 20;                                    // 0..1000; a run that is taken over more often fails
   milliseconds idle_wait{250};                               // > 0: between two looks for work
+  /// No other process works on the same store at the same time: whoever else holds a run is dead, and nobody waits for
+  /// the end of his lease.
+  bool is_alone = false;
 };
 
 /// The consumer of `bi_batch_jobs` (role `risk-analytics`). A trigger is recorded and acknowledged, never held during

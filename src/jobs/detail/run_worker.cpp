@@ -82,16 +82,21 @@ Result<std::vector<StoredJobRun>> RunWorker::candidates(Timestamp now) {
   }
   std::vector<StoredJobRun> out;
   TRY(store_.read([&](const store::Transaction& transaction) -> Result<void> {
-    std::vector<JobRunId> ids;
-    for (const JobRunStatus status : {JobRunStatus::queued, JobRunStatus::running}) {
-      TRY_ASSIGN(const auto due, transaction.job_runs().due(status, now, kCandidatesMax));
-      ids.insert(ids.end(), due.begin(), due.end());
-    }
+    out.clear();
+    TRY_ASSIGN(auto ids, transaction.job_runs().due(JobRunStatus::queued, now, kCandidatesMax));
+    // Whose lease has not run out yet is dead all the same, if nobody but us can be.
+    const Timestamp lease_end = config_.is_alone ? Timestamp::max() : now;
+    TRY_ASSIGN(const auto silent, transaction.job_runs().due(JobRunStatus::running, lease_end, kCandidatesMax));
+    ids.insert(ids.end(), silent.begin(), silent.end());
     std::erase_if(ids, [&](const JobRunId& id) { return std::ranges::find(own, id) != own.end(); });
     if (ids.empty()) return {};
     TRY_ASSIGN(auto runs, transaction.job_runs().find(ids));
-    for (auto& run : runs) {
-      if (run) out.push_back(*std::move(run));
+    for (auto& stored : runs) {
+      if (!stored) continue;
+      // Another thread of ours may have claimed it since we asked for what is in hand.
+      const bool is_ours = stored->run.status == JobRunStatus::running && stored->run.holder == holder_;
+      if (is_ours && stored->run.due_at > now) continue;
+      out.push_back(*std::move(stored));
     }
     return {};
   }));

@@ -181,6 +181,32 @@ TEST(JobWork, IsTakenOverWhenItsWorkerFellSilent) {
   EXPECT_EQ(world.metric("batch_job_takeovers_total"), 1);
 }
 
+TEST(JobWork, IsTakenOverAtOnceFromAnotherProcessWhereThereCanBeNone) {
+  World world;
+  const auto dead = world.worker("dead");
+  const auto next = world.worker("next", nullptr, {.is_alone = true});
+  const JobRunId id = world.queued(dead);
+  world.change(id, [&](JobRun& run) {
+    run = schedule::claimed(run, *World::catalog().find("steps"), "dead", world.clock.now(), World::kHeartbeat);
+  });
+  ASSERT_TRUE(*next->work_once());
+  EXPECT_EQ(world.run(id).status, JobRunStatus::completed);
+  EXPECT_EQ(world.run(id).takeovers, 1);
+}
+
+TEST(JobWork, IsNotTakenOverFromAnotherThreadOfTheSameProcess) {
+  World world;
+  const auto worker = world.worker("one", nullptr, {.is_alone = true});
+  const JobRunId id = world.queued(worker);
+  worker.job->before = [&](const JobRun&, int, std::stop_token) -> Result<void> {
+    EXPECT_FALSE(*worker->work_once());
+    return {};
+  };
+  ASSERT_TRUE(*worker->work_once());
+  EXPECT_EQ(world.run(id).status, JobRunStatus::completed);
+  EXPECT_EQ(world.run(id).takeovers, 0);
+}
+
 TEST(JobWork, IsNotTakenOverWhileItsWorkerLives) {
   World world;
   const auto busy = world.worker("busy");
