@@ -31,7 +31,7 @@ constexpr TableRights kRights[] = {
     {"inbox", kAll},        {"job_runs", kAll},    {"leases", kAll},    {"log", kAll},
     {"log_counter", kAll},  {"log_trimmed", kAll}, {"outbox", kAll},    {"opportunities", kAll},
     {"outcomes", kAll},     {"positions", kAll},   {"results", kAll},   {"risk_snapshots", kAll},
-    {"runs", kAll},         {"schedules", kAll},   {"triggers", kAll}};
+    {"runs", kAll},         {"schedules", kAll},   {"triggers", kAll},  {"triggers_noted_seq", "USAGE"}};
 
 /// Ends the transaction of a connection, whatever way the call ends.
 struct RollBack {

@@ -9,8 +9,8 @@
 namespace wfo::store::postgres {
 
 struct TableRights {
-  std::string_view table;
-  std::string_view rights;  // `SELECT INSERT …`
+  std::string_view table;   // or a sequence
+  std::string_view rights;  // `SELECT INSERT …`; of a sequence `USAGE`
 };
 
 /// That the connection's role has these on the tables of the connection's schema. Errors: `invalid_argument` names the

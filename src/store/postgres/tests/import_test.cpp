@@ -109,6 +109,76 @@ class Source {
     made.amount = 0.1 * static_cast<double>(n);
     return made;
   }
+  [[nodiscard]] static StoredSchedule schedule(std::int64_t n) {
+    StoredSchedule made;
+    made.name = fmt::format("täglich {}", n);
+    made.origin = n % 2 == 0 ? ScheduleOrigin::api : ScheduleOrigin::configuration;
+    made.definition = R"({"é":1})";
+    made.paused = n % 2 == 0;
+    made.pause_note = n % 2 == 0 ? "wegen Umzugs" : "";
+    if (n % 2 == 1) made.next_at = made.wake_up_at = kStart + milliseconds(n);
+    made.created_at = kStart;
+    made.updated_at = kStart + milliseconds(n);
+    return made;
+  }
+  /// Of each outcome one; `id` as the source gives it.
+  [[nodiscard]] static FireRecord fire(FireId n) {
+    FireRecord made;
+    made.id = n;
+    made.schedule = "täglich 1";
+    made.fire.first = kStart + milliseconds(10 * n);
+    made.fire.last = kStart + milliseconds(10 * n + 5);
+    made.fire.count = 6;
+    made.fire.outcome = static_cast<schedule::FireOutcome>((n - 1) % 3);
+    made.fire.cause = schedule::FireCause::overlap;
+    made.fire.rule = schedule::FireRule::every_pass;
+    made.decided_at = kStart + milliseconds(10 * n + 9);
+    if (made.fire.outcome == schedule::FireOutcome::triggered) made.run = id<JobRunId>(n);
+    return made;
+  }
+  [[nodiscard]] static schedule::JobRun job_run(std::int64_t n) {
+    schedule::JobRun made;
+    made.id = id<JobRunId>(n);
+    made.job = "outcome-sync";
+    made.trigger = id<EventId>(n);
+    made.created_at = kStart;
+    if (n % 2 == 0) {  // as little as there can be
+      made.due_at = kStart;
+      return made;
+    }
+    made.status = schedule::JobRunStatus::running;
+    made.triggered_by = schedule::TriggeredBy::scheduler;
+    made.schedule = "täglich 1";
+    made.scheduled_for = kStart;
+    made.correlation_id = "é";
+    made.metadata = R"({"from":"2026-01-01"})";
+    made.started_at = made.ended_at = made.due_at = kStart + milliseconds(n);
+    made.deadline = kStart + std::chrono::hours(1);
+    made.holder = "host/1";
+    made.attempt = 2;
+    made.takeovers = 1;
+    made.progress = {.done = 1'000'000'000'000, .total = 2'000'000'000'000, .note = "é"};
+    made.checkpoint = "behind x";
+    made.counts = {{"read", 7}};
+    made.error = "again";
+    return made;
+  }
+  [[nodiscard]] static RiskSnapshot snapshot(int n) {
+    return {.tenant = kTenant,
+            .opportunity = id<OpportunityId>(1),
+            .day = Date(std::chrono::days(20'000 + n)),
+            .evaluated_at = kStart + milliseconds(n),
+            .event = id<EventId>(n),
+            .workflow = id<WorkflowId>(n),
+            .fields = R"({"riskScore":0.5})"};
+  }
+  [[nodiscard]] static RecordedOutcome outcome(int n) {
+    return {.tenant = kTenant,
+            .opportunity = id<OpportunityId>(n),
+            .close_on = Date(std::chrono::days(n - 3)),
+            .event = id<EventId>(n),
+            .recorded_at = kStart};
+  }
 
  private:
   void fill() {
@@ -124,7 +194,19 @@ class Source {
         TRY(t.runs().insert(completed_run(10 + n), true));
         TRY(t.triggers().insert(trigger(n)));
         TRY(t.dead_letters().insert(letter(n)));
+        const StoredSchedule daily = schedule(n);
+        TRY(t.schedules().insert({&daily, 1}));
+        const FireRecord decided = fire(n);
+        TRY(t.fires().record({&decided, 1}));
+        const schedule::JobRun of_job = job_run(n);
+        TRY(t.job_runs().insert({&of_job, 1}));
+        const RiskSnapshot of_day = snapshot(n);
+        TRY(t.risk_snapshots().upsert({&of_day, 1}));
+        const RecordedOutcome published = outcome(n);
+        TRY(t.outcomes().insert({&published, 1}));
       }
+      const StoredSchedule again = schedule(2);  // version 2
+      TRY(t.schedules().update({&again, 1}));
       TRY(t.opportunities().put_document(kTenant, "profile", R"({"é":1})"));
       const InboxKey posted{kTenant, id<EventId>(1'000), ~std::uint64_t{0}};
       TRY(t.inbox().record("api", {&posted, 1}, kStart));
@@ -297,6 +379,9 @@ class ImportTest : public PostgresTest {
     EXPECT_EQ(in(*store, [](auto& t) { return t.definitions().all(); }),
               (std::vector<StoredDefinition>{{"b", "2", "text of b"}, {"a", "1", "text of a"}}));
 
+    EXPECT_EQ(in(*store, [](auto& t) { return t.opportunities().closed_after(std::nullopt, 10); }).size(), 2U);
+    expect_jobs_moved(*store);
+
     EXPECT_EQ(store->trimmed_through(), 10);
     const auto page = store->read(0, AllTypes(), 1'000, std::size_t{1} << 30).value();
     ASSERT_EQ(page.entries.size(), static_cast<std::size_t>(kEvents - 10));
@@ -325,6 +410,28 @@ class ImportTest : public PostgresTest {
     EXPECT_EQ(ledger->quarantined(std::nullopt, 0, 10).value().size(), 3U);
   }
 
+  void expect_jobs_moved(Store& store) {
+    const auto fires = in(store, [](auto& t) { return t.fires().list({}); });
+    ASSERT_EQ(fires.size(), 5U);
+    const auto snapshots = in(store, [](auto& t) {
+      return t.risk_snapshots().list(kTenant, id<OpportunityId>(1), Date(), Date(std::chrono::days(30'000)), 10);
+    });
+    ASSERT_EQ(snapshots.size(), 5U);
+    for (int n = 1; n <= 5; ++n) {
+      StoredSchedule schedule = Source::schedule(n);
+      schedule.version = n == 2 ? 2 : 1;
+      EXPECT_EQ(in(store, [&](auto& t) { return t.schedules().find(schedule.name); }), schedule);
+      EXPECT_EQ(fires[static_cast<std::size_t>(5 - n)], Source::fire(n));
+      const auto run = in(store, [&](auto& t) { return t.job_runs().find(id<JobRunId>(n)); });
+      ASSERT_TRUE(run);
+      EXPECT_EQ(run->run, Source::job_run(n));
+      EXPECT_EQ(run->version, 1);
+      EXPECT_EQ(snapshots[static_cast<std::size_t>(n - 1)], Source::snapshot(n));
+      const RecordedOutcome outcome = Source::outcome(n);
+      EXPECT_EQ(in(store, [&](auto& t) { return t.outcomes().insert({&outcome, 1}); }), std::vector{false});
+    }
+  }
+
   test::PostgresSchema ledger_schema_;
   test::PostgresSchema moving_;
 };
@@ -339,6 +446,9 @@ TEST_F(ImportTest, MovesEverythingAndSaysWhatItWas) {
   EXPECT_EQ(rows["results"], 15);
   EXPECT_EQ(rows["triggers"], 5);
   EXPECT_EQ(rows["log"], kEvents - 10);
+  for (const char* const table : {"schedules", "fires", "job_runs", "risk_snapshots", "outcomes"}) {
+    EXPECT_EQ(rows[table], 5) << table;
+  }
   EXPECT_EQ(rows["ledger entries"], 1'800);
   EXPECT_EQ(rows["ledger quarantine"], 3);
   EXPECT_NE(report->target.find(schema_.name()), std::string::npos) << report->target;
@@ -363,6 +473,9 @@ TEST_F(ImportTest, GoesOnWhereTheSourceEnded) {
   EXPECT_EQ(absorbed.back().id, next.id) << "the order in which they came goes on";
   ASSERT_TRUE(store->transact([](Transaction& t) { return t.definitions().put("c", "3", "text of c"); }));
   EXPECT_EQ(in(*store, [](auto& t) { return t.definitions().all(); }).back().name, "c");
+  const FireRecord fire = Source::fire(9);
+  ASSERT_TRUE(store->transact([&](Transaction& t) { return t.fires().record({&fire, 1}); }));
+  EXPECT_EQ(in(*store, [](auto& t) { return t.fires().list({}); }).front().id, 6);
 
   const auto ledger = open_ledger();
   LedgerRecord record;
@@ -409,6 +522,48 @@ TEST_F(ImportTest, LetsEachEntryTakeEffectOnceInEveryQueue) {
                 .front(),
             InboxVerdict::repeated);
   EXPECT_TRUE(in(*store, [](auto& t) { return t.positions().all(); }).empty());
+}
+
+TEST_F(ImportTest, LetsEachTriggerOfAJobReachItsWorkerOnce) {
+  const auto trigger = [](std::int64_t n) {
+    return contracts()
+        .read(fmt::format(R"({{"id":"{}","type":"workflow.job.trigger","version":"1.0.0","timestamp":"{}",)"
+                          R"("tenantId":"{}","source":"workflow-orchestrator","data":{{"job":"outcome-sync",)"
+                          R"("metadata":{{}},"triggeredBy":"manual","timestamp":"{}"}}}})",
+                          id<EventId>(n).to_string(), format_timestamp(kStart), system_tenant().to_string(),
+                          format_timestamp(kStart)),
+              kStart)
+        .value();
+  };
+  constexpr std::string_view kQueue = "bi_batch_jobs";
+  Source source;
+  {
+    const auto directory = DataDirectory::open(source.path()).value();
+    const auto store = source.open_store().value();
+    ASSERT_TRUE(store->transact([&](Transaction& t) -> Result<void> {
+      TRY(t.log().append(std::vector{trigger(41), trigger(42), trigger(43)}));
+      return t.positions().set(kQueue, kEvents + 1);
+    }));
+  }
+  const auto directory = DataDirectory::open(source.path()).value();
+  ImportConfig more = import_config();
+  more.queues.push_back({std::string(kQueue), {"workflow.job.trigger"}});
+  const auto report = import(*SqliteExport::open(directory).value(), more);
+  ASSERT_TRUE(report) << error_of(report);
+  EXPECT_EQ(report->awaiting_publication, 7 + 3) << "the ledger has had none of the three";
+  EXPECT_EQ(report->noted_in_inbox, 7 + 1);
+  const auto store = open();
+  EXPECT_TRUE(in(*store, [](auto& t) { return t.positions().all(); }).empty());
+  for (std::int64_t n = 41; n <= 43; ++n) {
+    const InboxKey key{system_tenant(), id<EventId>(n), short_digest(trigger(n)->bytes())};
+    EXPECT_EQ(in(*store,
+                 [&](auto& t) {
+                   return t.inbox().record(kQueue, {&key, 1}, kStart);
+                 })
+                  .front(),
+              n == 41 ? InboxVerdict::repeated : InboxVerdict::fresh)
+        << n;
+  }
 }
 
 TEST_F(ImportTest, NotesOnlyWhatAQueueWants) {
@@ -786,7 +941,12 @@ TEST_F(ImportTest, FindsOutWhatIsNotAsItWas) {
   for (const auto& [table, change] : std::vector<std::pair<std::string, std::string>>{
            {"results", "UPDATE results SET result = result || '\\x20' WHERE step = 2"},
            {"triggers", "DELETE FROM triggers WHERE received_at = (SELECT min(received_at) FROM triggers)"},
-           {"inbox", "UPDATE inbox SET digest = digest + 1"}}) {
+           {"inbox", "UPDATE inbox SET digest = digest + 1"},
+           {"schedules", "UPDATE schedules SET paused = NOT paused WHERE name = 'täglich 3'"},
+           {"fires", "UPDATE fires SET run = NULL WHERE outcome = 0"},
+           {"job_runs", "UPDATE job_runs SET progress_total = 0 WHERE progress_total IS NULL"},
+           {"risk_snapshots", "DELETE FROM risk_snapshots WHERE day = 20001"},
+           {"outcomes", "UPDATE outcomes SET close_on = close_on + 100"}}) {
     bool changed = false;
     const auto report = import(*exported, import_config(), [&](auto step, auto, auto, auto) {
       if (changed || step != "verify") return;

@@ -160,13 +160,18 @@ TEST_F(PostgresStoreTest, WorksAsARoleThatMayUseTheTablesButNotChangeThem) {
   EXPECT_TRUE(open());
   schema_.execute(fmt::format(
       "GRANT USAGE ON SCHEMA {0} TO wfo_nobody; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {0} TO "
-      "wfo_nobody; GRANT USAGE ON ALL SEQUENCES IN SCHEMA {0} TO wfo_nobody",
+      "wfo_nobody; GRANT USAGE ON SEQUENCE {0}.triggers_noted_seq TO wfo_nobody",
       schema_.name()));
   PostgresStoreConfig least = config();
   least.url = server_.nobody_url();
   const auto store = open(least);
   const auto done = store->transact([&](Transaction& t) -> Result<void> {
     TRY(t.runs().insert(run(1), true));
+    Trigger trigger;
+    trigger.type = "api";
+    TRY(t.triggers().insert(trigger));
+    TRY(t.definitions().put("a", "1", "text"));
+    TRY(t.fires().record(std::vector<FireRecord>(1)));
     return t.log().append(std::vector{event(1)});
   });
   EXPECT_TRUE(done) << error_of(done);
@@ -198,6 +203,8 @@ TEST_F(PostgresStoreTest, SaysAtOnceWhichRightOnWhichTableTheRoleLacks) {
   grant("GRANT USAGE ON SCHEMA $ TO wfo_nobody");
   EXPECT_NE(refused().find("SELECT on migrations"), std::string::npos) << refused();
   grant("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA $ TO wfo_nobody");
+  EXPECT_TRUE(refused().ends_with("GRANT USAGE ON SEQUENCE triggers_noted_seq")) << refused();
+  grant("GRANT USAGE ON SEQUENCE $.triggers_noted_seq TO wfo_nobody");
   EXPECT_TRUE(open(least));
   grant("REVOKE DELETE ON $.inbox FROM wfo_nobody");
   EXPECT_TRUE(refused().ends_with("GRANT DELETE ON inbox")) << refused();

@@ -38,6 +38,44 @@ class TablesBetweenProcessesTest : public PostgresTest {
     return made;
   }
 
+  /// How often the database ended one for the sake of another.
+  double retries() {
+    return metrics_
+        .counter("store_transaction_retries_total", "Transactions that were run again, since others got in their way")
+        .value();
+  }
+  static StoredSchedule schedule(std::int64_t n) {
+    StoredSchedule made;
+    made.name = fmt::format("{:03}", n);
+    made.wake_up_at = kStart + milliseconds(n);
+    return made;
+  }
+  static FireRecord skipped(std::string schedule, int at_s) {
+    FireRecord made;
+    made.schedule = std::move(schedule);
+    made.fire.first = made.fire.last = made.decided_at = kStart + std::chrono::seconds(at_s);
+    made.fire.cause = schedule::FireCause::paused;
+    return made;
+  }
+  static schedule::JobRun job_run(std::int64_t n) {
+    schedule::JobRun made;
+    made.id = id<JobRunId>(n);
+    made.trigger = id<EventId>(n);
+    made.status = schedule::JobRunStatus::running;
+    made.due_at = kStart;
+    made.holder = "worker";
+    return made;
+  }
+  static std::vector<FireRecord> fires(PostgresStore& store, const std::string& schedule) {
+    std::vector<FireRecord> found;
+    const auto read = store.read([&](const Transaction& t) -> Result<void> {
+      TRY_ASSIGN(found, t.fires().list({.schedule = schedule}));
+      return {};
+    });
+    EXPECT_TRUE(read) << error_of(read);
+    return found;
+  }
+
   std::unique_ptr<PostgresStore> first_ = open();
   std::unique_ptr<PostgresStore> second_ = open();
 };
@@ -207,6 +245,205 @@ TEST_F(TablesBetweenProcessesTest, SettlesADeadLetterOnce) {
   }
   EXPECT_EQ(settled, 1);
   EXPECT_EQ(refused, 3);
+}
+
+TEST_F(TablesBetweenProcessesTest, PassesOverDueSchedulesThatAnotherAttends) {
+  ASSERT_TRUE(first_->transact([&](Transaction& t) {
+    return done(t.schedules().insert(std::vector{schedule(1), schedule(2), schedule(3), schedule(4)}));
+  }));
+  const auto due = [](Transaction& t) -> Result<std::vector<std::string>> {
+    TRY_ASSIGN(const auto found, t.schedules().due(kStart + std::chrono::hours(1), 2));
+    std::vector<std::string> names;
+    for (const StoredSchedule& one : found) names.push_back(one.name);
+    return names;
+  };
+  const auto attended = first_->transact([&](Transaction& t) -> Result<void> {
+    TRY_ASSIGN(const auto mine, due(t));
+    EXPECT_EQ(mine, (std::vector<std::string>{"001", "002"}));
+    const auto beside = second_->transact([&](Transaction& theirs) -> Result<void> {
+      TRY_ASSIGN(const auto rest, due(theirs));
+      EXPECT_EQ(rest, (std::vector<std::string>{"003", "004"}));
+      return {};
+    });
+    EXPECT_TRUE(beside) << error_of(beside);
+    // A read locks nothing, and is locked out by nothing.
+    return second_->read([&](const Transaction& theirs) -> Result<void> {
+      TRY_ASSIGN(const auto all, theirs.schedules().due(kStart + std::chrono::hours(1), 10));
+      EXPECT_EQ(all.size(), 4U);
+      return {};
+    });
+  });
+  EXPECT_TRUE(attended) << error_of(attended);
+}
+
+TEST_F(TablesBetweenProcessesTest, CountsEachFireOnceInWhateverOrderBothAttendToTheSchedules) {
+  constexpr int kRounds = 30;
+  constexpr std::int64_t kSchedules = 40;
+  std::vector<StoredSchedule> all;
+  for (std::int64_t n = 0; n < kSchedules; ++n) all.push_back(schedule(n));
+  ASSERT_TRUE(first_->transact([&](Transaction& t) { return done(t.schedules().insert(all)); }));
+  const auto work = [&](PostgresStore& store, bool backwards) {
+    std::vector<std::string> names;
+    for (const StoredSchedule& one : all) names.push_back(one.name);
+    if (backwards) std::ranges::reverse(names);
+    for (int round = 0; round < kRounds; ++round) {
+      const auto attended = store.transact([&](Transaction& t) -> Result<void> {
+        TRY_ASSIGN(const auto found, t.schedules().find(names));
+        std::vector<StoredSchedule> changed;
+        std::vector<FireRecord> decided;
+        for (const auto& one : found) {
+          changed.push_back(*one);
+          // The next second that nobody has accounted for.
+          decided.push_back(skipped(one->name, static_cast<int>(one->version)));
+        }
+        TRY(t.fires().record(decided));
+        TRY_ASSIGN(const auto written, t.schedules().update(changed));
+        EXPECT_EQ(std::ranges::count(written, true), kSchedules) << "they were locked when they were found";
+        return {};
+      });
+      EXPECT_TRUE(attended) << error_of(attended);
+    }
+  };
+  {
+    const std::jthread forwards([&] { work(*first_, false); });
+    const std::jthread backwards([&] { work(*second_, true); });
+  }
+  for (const StoredSchedule& one : all) {
+    const auto rows = fires(*first_, one.name);
+    ASSERT_EQ(rows.size(), 1U) << one.name;
+    EXPECT_EQ(rows[0].fire.count, 2 * kRounds) << one.name;
+    EXPECT_EQ(rows[0].fire.last, kStart + std::chrono::seconds(2 * kRounds)) << one.name;
+  }
+  EXPECT_EQ(retries(), 0) << "both took the locks in one order";
+}
+
+TEST_F(TablesBetweenProcessesTest, LosesNoFireThatWouldJoinARowThatIsBeingPurged) {
+  ASSERT_TRUE(first_->transact([&](Transaction& t) { return t.fires().record(std::vector{skipped("a", 1)}); }));
+  std::promise<void> purged;
+  std::promise<void> go_on;
+  auto purging = std::async(std::launch::async, [&] {
+    return first_->transact([&](Transaction& t) -> Result<void> {
+      TRY_ASSIGN(const std::size_t count, t.fires().purge(kStart + std::chrono::hours(1), 10));
+      EXPECT_EQ(count, 1U);
+      purged.set_value();
+      go_on.get_future().wait();
+      return {};
+    });
+  });
+  purged.get_future().wait();
+  auto recording = std::async(std::launch::async, [&] {
+    return second_->transact([&](Transaction& t) { return t.fires().record(std::vector{skipped("a", 2)}); });
+  });
+  EXPECT_TRUE(test::eventually([&] { return waiting() == 1; }));
+  go_on.set_value();
+  EXPECT_TRUE(purging.get());
+  EXPECT_TRUE(recording.get());
+  const auto rows = fires(*first_, "a");
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0].fire.first, kStart + std::chrono::seconds(2));
+  EXPECT_EQ(rows[0].fire.count, 1);
+}
+
+TEST_F(TablesBetweenProcessesTest, LetsNoHeartbeatGetInTheWayOfWhoWritesTheRun) {
+  ASSERT_TRUE(first_->transact([&](Transaction& t) { return done(t.job_runs().insert(std::vector{job_run(1)})); }));
+  std::promise<void> beaten;
+  std::promise<void> go_on;
+  auto beating = std::async(std::launch::async, [&] {
+    return first_->transact([&](Transaction& t) -> Result<void> {
+      TRY_ASSIGN(const auto held, t.job_runs().heartbeat(std::vector{id<JobRunId>(1)}, "worker", kStart));
+      EXPECT_EQ(held.size(), 1U);
+      beaten.set_value();
+      go_on.get_future().wait();
+      return {};
+    });
+  });
+  beaten.get_future().wait();
+  std::vector<bool> written;
+  auto writing = std::async(std::launch::async, [&] {
+    return second_->transact([&](Transaction& t) -> Result<void> {
+      StoredJobRun ended{job_run(1), 1};
+      ended.run.status = schedule::JobRunStatus::completed;
+      TRY_ASSIGN(written, t.job_runs().update({&ended, 1}));
+      return {};
+    });
+  });
+  EXPECT_TRUE(test::eventually([&] { return waiting() == 1; }));
+  go_on.set_value();
+  EXPECT_TRUE(beating.get());
+  EXPECT_TRUE(writing.get());
+  EXPECT_EQ(written, std::vector{true}) << "a heartbeat is no new version";
+}
+
+TEST_F(TablesBetweenProcessesTest, TellsAHeartbeatThatTheRunWasLostMeanwhile) {
+  ASSERT_TRUE(first_->transact([&](Transaction& t) {
+    return done(t.job_runs().insert(std::vector{job_run(1), job_run(2)}));
+  }));
+  std::promise<void> taken;
+  std::promise<void> go_on;
+  auto taking = std::async(std::launch::async, [&] {
+    return first_->transact([&](Transaction& t) -> Result<void> {
+      StoredJobRun mine{job_run(1), 1};
+      mine.run.holder = "other";
+      TRY(t.job_runs().update({&mine, 1}));
+      taken.set_value();
+      go_on.get_future().wait();
+      return {};
+    });
+  });
+  taken.get_future().wait();
+  std::vector<JobRunId> held;
+  auto beating = std::async(std::launch::async, [&] {
+    return second_->transact([&](Transaction& t) -> Result<void> {
+      const std::vector ids{id<JobRunId>(1), id<JobRunId>(2)};
+      TRY_ASSIGN(held, t.job_runs().heartbeat(ids, "worker", kStart + std::chrono::hours(1)));
+      return {};
+    });
+  });
+  EXPECT_TRUE(test::eventually([&] { return waiting() == 1; }));
+  go_on.set_value();
+  EXPECT_TRUE(taking.get());
+  EXPECT_TRUE(beating.get());
+  EXPECT_EQ(held, std::vector{id<JobRunId>(2)});
+}
+
+TEST_F(TablesBetweenProcessesTest, RecordsEachTriggerOnceAndWritesEachVersionOnceInWhateverOrder) {
+  constexpr std::int64_t kRounds = 15;
+  constexpr std::int64_t kBatch = 40;
+  std::atomic<std::int64_t> inserted = 0;
+  std::atomic<std::int64_t> updated = 0;
+  const auto work = [&](PostgresStore& store, bool backwards) {
+    for (std::int64_t round = 0; round < kRounds; ++round) {
+      std::vector<schedule::JobRun> runs;
+      for (std::int64_t i = 0; i < kBatch; ++i) runs.push_back(job_run(round * kBatch / 2 + i));  // half of them again
+      if (backwards) std::ranges::reverse(runs);
+      std::int64_t inserted_now = 0;
+      std::int64_t updated_now = 0;
+      const auto worked = store.transact([&](Transaction& t) -> Result<void> {
+        TRY_ASSIGN(const auto fresh, t.job_runs().insert(runs));
+        inserted_now = std::ranges::count(fresh, true);
+        std::vector<StoredJobRun> first_versions;
+        std::vector<JobRunId> ids;
+        for (const schedule::JobRun& one : runs) {
+          first_versions.push_back({one, 1});
+          ids.push_back(one.id);
+        }
+        TRY(t.job_runs().heartbeat(ids, "worker", kStart));
+        TRY_ASSIGN(const auto written, t.job_runs().update(first_versions));
+        updated_now = std::ranges::count(written, true);
+        return {};
+      });
+      EXPECT_TRUE(worked) << error_of(worked);
+      inserted += inserted_now;
+      updated += updated_now;
+    }
+  };
+  {
+    const std::jthread forwards([&] { work(*first_, false); });
+    const std::jthread backwards([&] { work(*second_, true); });
+  }
+  EXPECT_EQ(inserted, (kRounds + 1) * kBatch / 2);
+  EXPECT_EQ(updated, (kRounds + 1) * kBatch / 2);
+  EXPECT_EQ(retries(), 0) << "both took the locks in one order";
 }
 
 }  // namespace
