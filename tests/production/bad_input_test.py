@@ -105,7 +105,7 @@ class BadInput(unittest.TestCase):
 
         def is_empty():
             nonlocal left
-            left = {queue: count for queue, count in self.place.queues().items() if count and queue != "bi_batch_jobs"}
+            left = {queue: count for queue, count in self.place.queues().items() if count}
             return not left
         wait_until(is_empty, "queues are empty")
         self.assertTrue(self.replica.alive(), self.replica.tail())

@@ -222,7 +222,8 @@ class Installation:
         facts.dead_letters = [f"{queue} {type_}: {reason}" for queue, type_, reason in self.query(
             "SELECT queue, type, reason FROM wfo.dead_letters")]
         facts.quarantine = [reason for reason, in self.query("SELECT reason FROM wfo_ledger.quarantine")]
-        for tenant in sorted({run["tenant"] for run in facts.runs.values()}):
+        recorded = {message["tenant"] for message in facts.observed if message["type"] in invariants.LEDGER_TYPES}
+        for tenant in sorted({run["tenant"] for run in facts.runs.values()} | (recorded - {None})):
             facts.ledger[tenant] = self.exported(tenant)
         return facts
 

@@ -130,6 +130,20 @@ class Worker(Neighbour):
         return int(self.fail_every > 0 and number % self.fail_every == 0)
 
 
+class JobWorker(Neighbour):
+    """The worker of external batch jobs. `jobs`: {name: milliseconds that it takes}. Ready when made."""
+
+    def __init__(self, url, folder, jobs, queue="exporter"):
+        self.file = Path(folder) / f"{queue}.jsonl"
+        names = ",".join(f"{name}={milliseconds}" for name, milliseconds in jobs.items())
+        super().__init__("job_worker.mjs", url=url, queue=queue, jobs=names, out=self.file)
+        self.wait_for("ready")
+
+    def taken(self):
+        """A line for each trigger that it has dealt with."""
+        return read_lines(self.file)
+
+
 class Producer(Neighbour):
     """Publishes messages until each is confirmed; at a rate, if one is given, `burst` of them at once."""
 
