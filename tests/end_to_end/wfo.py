@@ -2,6 +2,7 @@
 to see how far the work is. Every process that is started here is ended here, by its pid."""
 
 import contextlib
+import datetime
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -20,11 +22,15 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2]
 BINARY = os.environ["WFO_BINARY"]
 TENANT = "00000000-0000-4000-8000-000000000001"
+SYSTEM_TENANT = "00000000-0000-0000-0000-000000000001"  # of jobs
 STARTED = "workflow.opportunity.analysis.started"
 STEP_COMPLETED = "workflow.step.completed"
 COMPLETED = "workflow.opportunity.analysis.completed"
 FAILED = "workflow.opportunity.analysis.failed"
 PATIENCE_S = 240  # for anything to happen, also under sanitizers
+
+sys.path.append(str(SOURCE / "tests/production"))
+import clocks  # noqa: E402
 
 
 @contextlib.contextmanager
@@ -46,8 +52,8 @@ def run(*arguments, code=0, env=None, cwd=None):
     return done
 
 
-def run_json(*arguments, code=0):
-    return json.loads(run(*arguments, "--output", "json", code=code).stdout)
+def run_json(*arguments, code=0, env=None):
+    return json.loads(run(*arguments, "--output", "json", code=code, env=env).stdout)
 
 
 def eventually(condition, what):
@@ -151,6 +157,26 @@ class Server(Process):
             return received
 
 
+class WallClock(clocks.Clock):
+    """What time it is for the processes that are started with its `environment`. It goes on from where it is set."""
+
+    def __init__(self, folder, when):
+        super().__init__(clocks.compile_library(folder), Path(folder) / "clock")
+        self.go_to(when)
+
+    def go_to(self, when):
+        """`when`: `2026-03-01T10:00:00Z`."""
+        self.set(moment(when).timestamp() - time.time())
+
+    def now(self):
+        return datetime.datetime.fromtimestamp(time.time() + self.ahead_s, datetime.timezone.utc)
+
+
+def moment(text):
+    """The time that RFC 3339 text says."""
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def ledger_size(data_dir):
     """How many entries the ledger's file holds now; 0 before there is one."""
     file = Path(data_dir) / "ledger.db"
@@ -163,9 +189,9 @@ def ledger_size(data_dir):
         return 0
 
 
-def export(data_dir, *arguments):
+def export(data_dir, *arguments, env=None):
     """The ledger's entries, as `audit export` gives them."""
-    text = run("audit", "export", "--data-dir", data_dir, *arguments).stdout
+    text = run("audit", "export", "--data-dir", data_dir, *arguments, env=env).stdout
     return [json.loads(line) for line in text.splitlines()]
 
 
