@@ -64,6 +64,11 @@ struct LedgerQuery {
   std::optional<OpportunityId> opportunity = {};
   LedgerIndex after = -1;   // the page's cursor: only entries with a greater index
   std::size_t limit = 100;  // 1..10000
+  /// An entry whose bytes would make those of the page more than this ends the page before it, unless it is the first:
+  /// so a page with fewer than `limit` entries need not be the last; an empty one is behind it.
+  std::size_t bytes_max = kPageBytesUnlimited;  // 1..2^62
+
+  static constexpr std::size_t kPageBytesUnlimited = std::size_t{1} << 62;
 };
 
 /// The audit log's tables: a database of their own. Any thread.
@@ -91,7 +96,7 @@ class LedgerStore {
   /// How many entries a tenant's ledger has.
   [[nodiscard]] virtual Result<LedgerIndex> size(const TenantId& tenant) = 0;
   [[nodiscard]] virtual Result<std::vector<TenantId>> tenants() = 0;
-  /// Ascending by index.
+  /// Ascending by index. In memory: the page, and at most one entry more.
   [[nodiscard]] virtual Result<std::vector<LedgerEntry>> search(const LedgerQuery& query) = 0;
   /// The oldest first, at most `limit` with id > `after`; of one tenant if given.
   [[nodiscard]] virtual Result<std::vector<QuarantinedMessage>> quarantined(const std::optional<TenantId>& tenant,

@@ -245,6 +245,57 @@ TEST_P(LedgerContract, GivesTheSameEntriesPageByPage) {
   }
 }
 
+TEST_P(LedgerContract, EndsAPageThatWouldHaveTooManyBytesButNeverBeforeItsFirstEntry) {
+  std::vector<LedgerRecord> records;
+  for (std::uint32_t n = 0; n < 1'500; ++n) {  // more than a block
+    const std::string filler(n % 10 == 0 ? 100'000 : n % 7, 'x');
+    records.push_back(record(n + 1, n % 2 == 0 ? "test.even" : "test.odd"));
+    records.back().event = event(records.back().event->type(), n + 1, fmt::format(R"({{"filler":"{}"}})", filler));
+    records.back().workflow = id<WorkflowId>(n % 3);
+    records.back().opportunity = id<OpportunityId>(n % 2);
+  }
+  append(records);
+  for (const LedgerQuery& query : std::vector<LedgerQuery>{
+           {.tenant = kTenant},
+           {.tenant = kTenant, .type = "test.even"},
+           {.tenant = kTenant, .from = kStart, .to = at(5)},
+           {.tenant = kTenant, .workflow = id<WorkflowId>(1)},
+           {.tenant = kTenant, .opportunity = id<OpportunityId>(0)},
+       }) {
+    LedgerQuery all = query;
+    all.limit = 10'000;
+    const Indexes expected = search(all);
+    for (const std::size_t bytes_max : {std::size_t{50'000}, std::size_t{250'000}}) {
+      LedgerQuery page = all;
+      page.bytes_max = bytes_max;
+      Indexes seen;
+      std::size_t last_bytes = 0;
+      for (;;) {
+        const auto entries = value(ledger().search(page));
+        if (entries.empty()) break;
+        std::size_t bytes = 0;
+        for (const LedgerEntry& entry : entries) {
+          bytes += entry.bytes.size();
+          seen.push_back(entry.index);
+        }
+        EXPECT_TRUE(bytes <= bytes_max || entries.size() == 1) << bytes;
+        EXPECT_TRUE(last_bytes == 0 || last_bytes + entries.front().bytes.size() > bytes_max) << "ended too early";
+        last_bytes = bytes;
+        page.after = entries.back().index;
+      }
+      EXPECT_EQ(seen, expected);
+    }
+    LedgerQuery tiny = query;
+    tiny.bytes_max = 1;
+    EXPECT_EQ(search(tiny), Indexes{expected.front()});
+  }
+  const std::size_t first = records[1].event->bytes().size();
+  const std::size_t both = first + records[2].event->bytes().size();
+  EXPECT_EQ(search({.tenant = kTenant, .after = 0, .bytes_max = both}), (Indexes{1, 2})) << "just as many are allowed";
+  EXPECT_EQ(search({.tenant = kTenant, .after = 0, .bytes_max = both - 1}), (Indexes{1}));
+  EXPECT_EQ(search({.tenant = kTenant, .after = 0, .limit = 1, .bytes_max = both}), (Indexes{1}));
+}
+
 TEST_P(LedgerContract, TakesFromManyAtOnceWithoutGapsOrDoubles) {
   constexpr std::uint32_t kThreads = 4;
   constexpr std::uint32_t kBatches = 20;

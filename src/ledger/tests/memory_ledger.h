@@ -53,6 +53,7 @@ class MemoryLedger final : public store::LedgerStore {
     largest_page = std::max(largest_page, query.limit);
     if (at_search) at_search();
     std::vector<store::LedgerEntry> found;
+    std::size_t bytes = 0;
     for (const auto& entry : entries[query.tenant]) {
       if (found.size() == query.limit) break;
       if (entry.index <= query.after) continue;
@@ -60,6 +61,8 @@ class MemoryLedger final : public store::LedgerStore {
       if (query.workflow && entry.workflow != query.workflow) continue;
       if (query.opportunity && entry.opportunity != query.opportunity) continue;
       if ((query.from && entry.timestamp < *query.from) || (query.to && entry.timestamp >= *query.to)) continue;
+      bytes += entry.bytes.size();
+      if (!found.empty() && bytes > query.bytes_max) break;
       found.push_back(entry);
     }
     return found;

@@ -297,11 +297,15 @@ Result<std::vector<LedgerEntry>> PostgresLedger::search(const LedgerQuery& query
   Params params;
   params.add(query.tenant).add(std::max<LedgerIndex>(query.after + 1, 0)).add(query.limit).add_text(query.type);
   params.add(query.from.value_or(Timestamp::min())).add(query.to.value_or(Timestamp::max()));
-  params.add(query.workflow).add(query.opportunity);
+  params.add(query.workflow).add(query.opportunity).add(query.bytes_max);
+  // The length of a value is known without fetching it: what `bytes_max` leaves out is never read.
   TRY_ASSIGN(const Rows rows,
              state_->run("SELECT e.index, e.event_id, (SELECT y.name FROM event_types y WHERE y.type = e.type), "
                          "e.timestamp, e.received_at, e.workflow, e.opportunity, e.bytes "
-                         "FROM find_entries($1, $2, $3, $4, $5, $6, $7, $8) AS e ORDER BY e.index",
+                         "FROM (SELECT f.*, sum(length(f.bytes)) OVER in_order AS total, "
+                         "row_number() OVER in_order AS place FROM find_entries($1, $2, $3, $4, $5, $6, $7, $8) AS f "
+                         "WINDOW in_order AS (ORDER BY f.index ROWS UNBOUNDED PRECEDING)) AS e "
+                         "WHERE e.total <= $9 OR e.place = 1 ORDER BY e.index",
                          std::move(params)));
   entries.reserve(rows.size());
   for (const Row row : rows) entries.push_back(read_entry(row, query.tenant));

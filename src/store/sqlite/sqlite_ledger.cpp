@@ -268,7 +268,19 @@ class Search {
     for (;;) {
       TRY_ASSIGN(const bool more, select.step());
       if (!more) return {};
+      const std::size_t bytes = select.text_view(7).size();
+      if (!found_.empty() && bytes > query_.bytes_max - bytes_) {
+        select.reset();
+        is_full_ = true;
+        return {};
+      }
+      bytes_ += bytes;
       found_.push_back(read_entry(select, query_.tenant));
+      is_full_ = bytes_ >= query_.bytes_max;
+      if (is_full_) {
+        select.reset();
+        return {};
+      }
     }
   }
 
@@ -284,7 +296,7 @@ class Search {
                                      "first < ? AND (types & ?) <> 0 ORDER BY block"));
     blocks->bind(begin >> kBlockBits).bind(((end - 1) >> kBlockBits) + 1).bind(from_).bind(to_);
     blocks->bind(type_ >= 0 ? type_bit(type_) : std::int64_t{-1});
-    while (found_.size() < query_.limit) {
+    while (found_.size() < query_.limit && !is_full_) {
       TRY_ASSIGN(const bool more, blocks->step());
       if (!more) return {};
       const std::int64_t block = blocks->integer(0);
@@ -304,6 +316,8 @@ class Search {
   Timestamp from_ = Timestamp::min();
   Timestamp to_ = Timestamp::max();
   std::vector<LedgerEntry> found_;
+  std::size_t bytes_ = 0;  // of what was found
+  bool is_full_ = false;   // nothing more fits `bytes_max`
 };
 
 }  // namespace
