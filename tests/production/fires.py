@@ -71,7 +71,7 @@ def check_account(wanted, records, until_ms=None):
     """`records`: all of the schedule. From its creation to the last of them, and to `until_ms`, no fire is without record and none
     has two."""
     name, wrong = wanted.name, []
-    if not records:
+    if not records and until_ms is None:
         return [f"{name}: no fire at all"]
     allowed = ALLOWED[wanted.overlap] | ({(SKIPPED, "outside_window")} if wanted.window_is_0 else set())
     seen = Counter()

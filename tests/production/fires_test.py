@@ -65,6 +65,11 @@ class Judge(unittest.TestCase):
                 spoil()
                 self.assertRegex("\n".join(self.wrong()), says)
 
+    def test_no_record_at_all(self):
+        self.assertRegex("\n".join(fires.check_account(SKIPS, [])), r"no fire at all")
+        self.assertRegex("\n".join(fires.check_account(SKIPS, [], 1_000_100)), r"fire of 1000 .*no record")
+        self.assertEqual(fires.check_account(SKIPS, [], 999_900), [])
+
     def test_an_end_that_is_missing(self):
         self.assertRegex("\n".join(self.wrong(1_010_100)), r"fire of 1010 .*no record")
 

@@ -2,7 +2,7 @@
 not; judged by what a plain consumer saw and what PostgreSQL holds (fires.py), while replicas are killed and clocks are set.
 
 Environment: WFO_FAULT_SEED, what chance begins with (printed); WFO_FAULT_LOGS, as in faults_test.py; WFO_SCHEDULE_S, how long
-replicas are killed (25).
+replicas are killed (15).
 """
 
 import json
@@ -30,7 +30,7 @@ from servers import Servers  # noqa: E402
 from wfo import BINARY  # noqa: E402
 
 SEED = int(os.environ.get("WFO_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-KILLING_S = float(os.environ.get("WFO_SCHEDULE_S", "25"))
+KILLING_S = float(os.environ.get("WFO_SCHEDULE_S", "15"))
 APART_S = (0, 2, -2)
 OUTAGE_S = 16  # more than a window of 0 s forgives (10), from the fastest clock to the slowest
 DAY_S = 86_400
@@ -127,8 +127,11 @@ class Schedules(unittest.TestCase):
             seen = invariants.first_occurrences(self.installation.observer.messages())
             ours = sum(1 for message in seen if invariants.is_ours(message))
             others = sum(1 for message in seen if not invariants.is_ours(message))  # all of them are for the ledger
-            self.unrest = f"{now}, observed {ours} of ours and {others} of others"
-            return not open_runs and not outbox and not buffered and ours >= logged and entries >= logged_for_ledger + others
+            triggers = sum(1 for message in seen if message["type"] == fires.TRIGGER and json.loads(message["body"])["data"]["job"] in JOBS)
+            answers = len(self.worker.taken())
+            self.unrest = f"{now}, observed {ours} of ours and {others} of others; {answers} of {triggers} triggers are answered"
+            return (not open_runs and not outbox and not buffered and ours >= logged and answers >= triggers and others >= answers and
+                    entries >= logged_for_ledger + others)
         self.unrest = ""
         try:
             wait_until(is_at_rest, "all is at rest")
@@ -171,11 +174,26 @@ class Schedules(unittest.TestCase):
         if kept := os.environ.get("WFO_FAULT_LOGS"):
             shutil.copytree(self.folder, Path(kept) / self.place.name, dirs_exist_ok=True)
 
+    def end(self, wanted):
+        """A configuration without schedules ends all of them, after what was due has been accounted for; judges. Returns how many
+        fires became what, and the process that did it."""
+        for replica in self.installation.replicas:
+            self.assertEqual(replica.stop(), 0, replica.tail())
+        created = self.created()
+        for one in wanted:
+            one.created_ms = created[one.name]
+        ended_ms = time.time() * 1000
+        last = self.replica("last", self.write_jobs("none.yaml", []), max(APART_S))
+        self.installation.start(last)
+        self.assertEqual(self.created().keys() & created.keys(), {"outcome-sync", "risk-snapshot-backfill"})
+        self.settle()
+        return self.judge(wanted, ended_ms), last
+
     # --- tests
 
     def test_three_replicas_whose_clocks_are_apart_are_killed_again_and_again(self):
         definitions, wanted = zip(*schedules())
-        self.enterContext(JobWorker(self.place.bus_url, self.folder, JOBS))
+        self.worker = self.enterContext(JobWorker(self.place.bus_url, self.folder, JOBS))
         jobs = self.write_jobs("jobs.yaml", definitions)
         replicas = [self.replica(f"replica-{number}", jobs, ahead_s) for number, ahead_s in enumerate(APART_S)]
         self.installation.start(*replicas)
@@ -200,19 +218,7 @@ class Schedules(unittest.TestCase):
         self.installation.start(*replicas)
         self.note(f"{killed} kills, {paused} pauses, {OUTAGE_S} s without anybody")
         time.sleep(3)
-        for replica in replicas:
-            self.assertEqual(replica.stop(), 0, replica.tail())
-
-        # A configuration without them ends all of them, after what was due has been accounted for.
-        created = self.created()
-        for one in wanted:
-            one.created_ms = created[one.name]
-        ended_ms = time.time() * 1000
-        last = self.replica("last", self.write_jobs("none.yaml", []), max(APART_S))
-        self.installation.start(last)
-        self.assertEqual(self.created().keys() & created.keys(), {"outcome-sync", "risk-snapshot-backfill"})
-        self.settle()
-        total = self.judge(wanted, ended_ms)
+        total, last = self.end(wanted)
 
         # Each policy has had to do something.
         for outcome, cause in ((fires.TRIGGERED, "due"), (fires.TRIGGERED, "released"), (fires.SKIPPED, "overlap"),
@@ -237,9 +243,31 @@ class Schedules(unittest.TestCase):
                 break
         self.assertEqual(told, records[::-1])
 
+    def test_servers_go_away_and_come_back_while_schedules_fire(self):
+        definitions, wanted = zip(*schedules())
+        self.worker = self.enterContext(JobWorker(self.place.bus_url, self.folder, JOBS))
+        jobs = self.write_jobs("jobs.yaml", definitions)
+        replicas = [self.replica(f"replica-{number}", jobs, ahead_s) for number, ahead_s in enumerate(APART_S)]
+        self.installation.start(*replicas)
+        for away in (lambda: self.servers.kill("postgres"), lambda: self.servers.stop("postgres", "immediate")):
+            time.sleep(self.chance.uniform(1, 2))
+            away()
+            time.sleep(self.chance.uniform(0.2, 1))
+            self.servers.start("postgres")
+        time.sleep(self.chance.uniform(1, 2))
+        began = time.monotonic()
+        self.servers.kill("rabbitmq")
+        self.servers.start("rabbitmq")
+        self.note(f"RabbitMQ was away for {time.monotonic() - began:.1f} s")
+        for replica in replicas:
+            self.assertTrue(replica.alive(), replica.tail())
+            wait_until(lambda one=replica: one.ask("GET", "/ready")[0] == 200, f"{replica.name} is ready")
+        time.sleep(2)
+        self.end(wanted)
+
     def test_a_clock_that_is_set_forward_by_a_day_and_back_by_more_repeats_and_loses_nothing(self):
         """One replica's clock at a time, while the others' is right."""
-        self.enterContext(JobWorker(self.place.bus_url, self.folder, JOBS))
+        self.worker = self.enterContext(JobWorker(self.place.bus_url, self.folder, JOBS))
         definitions = [{"name": name, "job": "quick", "cron": "*/10 * * * *", "overlap": "allow_all", "metadata": {"schedule": name}, **more}
                        for name, more in (("all", {"catchUpWindow": "2d"}), ("an-hour", {"catchUpWindow": "1h"}),
                                           ("none", {"catchUpWindow": "0s"}))]

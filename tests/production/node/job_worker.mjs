@@ -15,7 +15,7 @@ const jobs = new Map(
     return [name, Number(milliseconds ?? '0')];
   }),
 );
-const taken = new Set(); // ids of triggers
+const answered = new Set(); // ids of triggers
 
 function answer(trigger) {
   const { job, runId, metadata } = trigger.data;
@@ -45,6 +45,10 @@ await withConnection(options.url, async (connection, lost) => {
   await channel.assertQueue(options.queue, { durable: true });
   await channel.bindQueue(options.queue, exchange, 'workflow.job.trigger');
   await channel.prefetch(1000);
+  const inHand = new Set(); // ids of triggers; what is in hand when the connection is lost comes again
+  let isLost = false;
+  lost.then(() => (isLost = true));
+  channel.once('close', () => (isLost = true));
   await channel.consume(options.queue, (message) => {
     if (message === null) return;
     let trigger;
@@ -54,18 +58,21 @@ await withConnection(options.url, async (connection, lost) => {
       // Somebody else's mistake.
     }
     const duration = jobs.get(trigger?.data?.job);
-    if (duration === undefined || taken.has(trigger.id)) return channel.ack(message);
-    taken.add(trigger.id);
+    if (duration === undefined || answered.has(trigger.id) || inHand.has(trigger.id)) return channel.ack(message);
+    inHand.add(trigger.id);
     const { job, runId, scheduledFor, metadata } = trigger.data;
     const line = { trigger: trigger.id, runId: runId ?? null, job, scheduledFor: scheduledFor ?? null };
     if (metadata.answer === 'never') {
+      answered.add(trigger.id);
       appendLine(options.out, { ...line, answer: null, type: null });
       return channel.ack(message);
     }
     setTimeout(() => {
+      if (isLost) return;
       const event = answer(trigger);
       channel.publish(exchange, event.type, Buffer.from(JSON.stringify(event)), { persistent: true, contentType: 'application/json' }, (error) => {
-        if (error) return taken.delete(trigger.id); // not acknowledged: it comes again
+        if (error || isLost) return; // not acknowledged: it comes again
+        answered.add(trigger.id);
         appendLine(options.out, { ...line, answer: event.id, type: event.type });
         channel.ack(message);
       });
