@@ -271,7 +271,7 @@ struct Runtime::State {
     const auto& catalog = job_configuration.catalog;
     config.jobs.is_alone = store_kind(config) == StoreKind::sqlite;  // the data directory is ours
     std::vector<std::unique_ptr<jobs::Job>> builtin;
-    builtin.push_back(std::make_unique<jobs::RiskSnapshotBackfill>(ledger(), config.risk_snapshot_backfill));
+    builtin.push_back(std::make_unique<jobs::RiskSnapshotBackfill>(ledger(), store(), config.risk_snapshot_backfill));
     builtin.push_back(std::make_unique<jobs::OutcomeSync>(store(), *contracts, ids, clock, config.outcome_sync));
     if (options.job) builtin.push_back(std::move(options.job));
     std::erase_if(builtin, [&](const auto& job) {

@@ -15,8 +15,12 @@ namespace {
 using std::chrono::days;
 
 constexpr days kDefaultDays{7};
-// A page of the ledger holds whole events, of which a snapshot keeps a fraction: so pages are small, and smaller where
-// the events are large.
+constexpr days kReachBackMax{90};
+// Completed runs to look through for one with default range.
+constexpr std::size_t kRunsPage = 50;
+constexpr std::size_t kRunsMax = 1'000;
+// A page of the ledger holds whole events, of which a snapshot keeps a fraction: so pages are small. `kPageBytes`
+// bounds them; a number of rows that will about fit spares the ledger what it would find and leave out.
 constexpr std::size_t kPageRowsFirst = 64;
 constexpr std::size_t kPageRowsMin = 16;
 constexpr std::size_t kPageRowsMax = 2'000;
@@ -38,7 +42,12 @@ Result<Range> range_of(json::Value metadata) {
   return range;
 }
 
-Result<void> check_order(Timestamp from, Timestamp to) {
+Result<void> check_range(Timestamp from, Timestamp to) {
+  // Of a default beginning, or of a fire that somebody else names.
+  if (from < kTimeMin || to > kTimeMax) {
+    return fail(ErrorCode::invalid_argument, "metadata: the range {} the year {}; allowed: the years 0001 to 9999",
+                from < kTimeMin ? "begins before" : "ends after", from < kTimeMin ? "0001" : "9999");
+  }
   if (from < to) return {};
   return fail(ErrorCode::invalid_argument,
               "metadata: from is {} and to is {}; allowed: from before to (to itself is not part of it)",
@@ -52,19 +61,26 @@ Result<std::optional<TenantId>> tenant_of(json::Value metadata) {
   return fail(ErrorCode::invalid_argument, "metadata.tenantId is {}; allowed: a tenant's uuid", shown(*member));
 }
 
-/// Where the next slice goes on. The range is fixed by the first one, so that all see the same.
+/// Where the next slice goes on. The range is fixed by the first one, so that all see the same; it stays with the run
+/// when that has ended, for the next one's sake.
 struct Checkpoint {
   Timestamp from;
   Timestamp to;
-  TenantId tenant;  // the one to read; those with smaller ids are done. Nil: the first
+  std::optional<Timestamp> read_to;  // up to when the runs before this one read, if that is why it begins where it does
+  TenantId tenant;                   // the one to read; those with smaller ids are done. Nil: the first
   store::LedgerIndex after = -1;
+  std::int64_t tenants_found = 0;  // of which there were evaluations
+  bool is_tenant_found = false;    // among them: `tenant`
 };
 
 std::string encode(const Checkpoint& checkpoint) {
   std::string out;
   json::Writer writer(out);
   writer.begin_object().key("from").timestamp(checkpoint.from).key("to").timestamp(checkpoint.to);
-  writer.key("tenant").uuid(checkpoint.tenant).key("after").number(checkpoint.after).end_object();
+  if (checkpoint.read_to) writer.key("readTo").timestamp(*checkpoint.read_to);
+  writer.key("tenant").uuid(checkpoint.tenant).key("after").number(checkpoint.after);
+  writer.key("tenantsFound").number(checkpoint.tenants_found).key("tenantFound").boolean(checkpoint.is_tenant_found);
+  writer.end_object();
   return out;
 }
 
@@ -73,21 +89,87 @@ Result<Checkpoint> decode(const std::string& text) {
   const auto member = [&](std::string_view key) { return document ? document->root().find(key) : std::nullopt; };
   const auto from = member("from");
   const auto to = member("to");
+  const auto read_to = member("readTo");
   const auto tenant = member("tenant");
   const auto after = member("after");
-  if (!from || !from->timestamp() || !to || !to->timestamp() || !tenant || !tenant->uuid() || !after ||
-      !after->integer()) {
+  const auto tenants_found = member("tenantsFound");
+  const auto tenant_found = member("tenantFound");
+  if (!from || !from->timestamp() || !to || !to->timestamp() || (read_to && !read_to->timestamp()) || !tenant ||
+      !tenant->uuid() || !after || !after->integer() || !tenants_found || !tenants_found->integer() || !tenant_found ||
+      !tenant_found->boolean()) {
     return fail(ErrorCode::corruption, "checkpoint {} is none of {}", text, RiskSnapshotBackfill::kName);
   }
-  return Checkpoint{*from->timestamp(), *to->timestamp(), TenantId(*tenant->uuid()), *after->integer()};
+  return Checkpoint{.from = *from->timestamp(),
+                    .to = *to->timestamp(),
+                    .read_to = read_to ? read_to->timestamp() : std::nullopt,
+                    .tenant = TenantId(*tenant->uuid()),
+                    .after = *after->integer(),
+                    .tenants_found = *tenants_found->integer(),
+                    .is_tenant_found = *tenant_found->boolean()};
 }
 
-Result<Checkpoint> first_checkpoint(const schedule::JobRun& run, json::Value metadata) {
+bool is_there(json::Value metadata, std::string_view name) {
+  const auto member = metadata.find(name);
+  return member && member->kind() != json::Kind::null;
+}
+
+/// Up to when a completed run read everything since the one before it; nothing if it was told what to read.
+std::optional<Timestamp> read_to(const schedule::JobRun& run) {
+  const auto metadata = json::Document::parse(run.metadata);
+  if (!metadata) return std::nullopt;
+  for (const std::string_view name : {"from", "to", "tenantId"}) {
+    if (is_there(metadata->root(), name)) return std::nullopt;
+  }
+  const auto checkpoint = decode(run.checkpoint);
+  if (!checkpoint) return std::nullopt;
+  // Nobody has read what had not happened yet.
+  return std::min(checkpoint->to, run.created_at);
+}
+
+Timestamp default_from(Timestamp to) { return std::chrono::floor<days>(to - kDefaultDays); }
+
+/// Up to when the completed runs of the job have read everything; nothing if that is `enough`, or if there is none.
+Result<std::optional<Timestamp>> read_to(store::Store& store, const std::string& job, Timestamp enough) {
+  std::optional<Timestamp> latest;
+  TRY(store.read([&](const store::Transaction& transaction) -> Result<void> {
+    latest.reset();
+    store::JobRunQuery query{.job = job, .status = schedule::JobRunStatus::completed, .limit = kRunsPage};
+    for (std::size_t seen = 0; seen < kRunsMax; seen += kRunsPage) {
+      TRY_ASSIGN(const auto runs, transaction.job_runs().list(query));
+      for (const schedule::JobRun& run : runs) {
+        latest = std::max(latest, read_to(run));
+        if (latest >= enough) return {};
+      }
+      if (runs.size() < kRunsPage) return {};
+      query.before = runs.back().id;
+    }
+    return {};
+  }));
+  return latest;
+}
+
+Result<Checkpoint> first_checkpoint(const schedule::JobRun& run, json::Value metadata, store::Store& store) {
   TRY_ASSIGN(const Range wanted, range_of(metadata));
-  const Timestamp to = wanted.to.value_or(run.scheduled_for.value_or(run.created_at));
-  const Timestamp from = wanted.from.value_or(std::chrono::floor<days>(to - kDefaultDays));
-  TRY(check_order(from, to));
-  return Checkpoint{.from = from, .to = to, .tenant = {}, .after = -1};
+  Checkpoint first;
+  first.to = wanted.to.value_or(run.scheduled_for.value_or(run.created_at));
+  first.from = wanted.from.value_or(default_from(first.to));
+  TRY(check_range(first.from, first.to));
+  if (wanted.from) return first;
+  TRY_ASSIGN(const auto latest, read_to(store, run.job, first.from));
+  if (!latest || *latest >= first.from) return first;
+  first.read_to = latest;
+  first.from = std::chrono::floor<days>(std::max({*latest, first.to - kReachBackMax, kTimeMin}));
+  return first;
+}
+
+/// Why a range is not the usual one; "" if it is.
+std::string reached_back(const Checkpoint& checkpoint) {
+  if (!checkpoint.read_to) return "";
+  return fmt::format(
+      ", as the last run with default range read up to {}{}", format_timestamp(*checkpoint.read_to),
+      *checkpoint.read_to < checkpoint.from
+          ? fmt::format(" and a run goes back {} days at most: what is between was not read", kReachBackMax.count())
+          : "");
 }
 
 /// What a slice has found.
@@ -121,9 +203,13 @@ struct Found {
 
 }  // namespace
 
-Result<void> RiskSnapshotBackfill::check(json::Value metadata) const {
+Result<void> RiskSnapshotBackfill::check_metadata(json::Value metadata) {
   TRY_ASSIGN(const Range range, range_of(metadata));
-  if (range.from && range.to) TRY(check_order(*range.from, *range.to));
+  if (range.to) {
+    TRY(check_range(range.from.value_or(default_from(*range.to)), *range.to));
+  } else if (range.from) {
+    TRY(check_range(*range.from, kTimeMax));
+  }
   TRY(tenant_of(metadata));
   return {};
 }
@@ -131,7 +217,8 @@ Result<void> RiskSnapshotBackfill::check(json::Value metadata) const {
 Result<Slice> RiskSnapshotBackfill::next(const schedule::JobRun& run, std::stop_token stop) {
   TRY_ASSIGN(const auto document, json::Document::parse(run.metadata));
   const json::Value metadata = document.root();
-  TRY_ASSIGN(Checkpoint here, run.checkpoint.empty() ? first_checkpoint(run, metadata) : decode(run.checkpoint));
+  TRY_ASSIGN(Checkpoint here,
+             run.checkpoint.empty() ? first_checkpoint(run, metadata, store_) : decode(run.checkpoint));
   TRY_ASSIGN(const auto only, tenant_of(metadata));
   std::vector<TenantId> tenants;
   if (only) {
@@ -141,7 +228,13 @@ Result<Slice> RiskSnapshotBackfill::next(const schedule::JobRun& run, std::stop_
     std::ranges::sort(tenants);
   }
   auto tenant = std::ranges::lower_bound(tenants, here.tenant);
-  if (tenant != tenants.end() && *tenant != here.tenant) here.after = -1;
+  const auto begin_tenant = [&] {
+    if (tenant == tenants.end()) return;
+    here.tenant = *tenant;
+    here.after = -1;
+    here.is_tenant_found = false;
+  };
+  if (tenant != tenants.end() && *tenant != here.tenant) begin_tenant();
 
   Found found;
   found.at = here.from;
@@ -155,34 +248,36 @@ Result<Slice> RiskSnapshotBackfill::next(const schedule::JobRun& run, std::stop_
                                           .from = here.from,
                                           .to = here.to,
                                           .after = here.after,
-                                          .limit = limit}));
+                                          .limit = limit,
+                                          .bytes_max = kPageBytes}));
+    if (page.empty()) {
+      ++tenant;
+      begin_tenant();
+      continue;
+    }
     std::size_t page_bytes = 1;
+    const std::int64_t evaluations = found.evaluations;
     for (store::LedgerEntry& entry : page) {
       here.after = entry.index;
       page_bytes += entry.bytes.size();
       found.add(std::move(entry));
     }
-    if (page.size() < limit) {
-      ++tenant;
-      here.after = -1;
-    } else {
-      page_rows = std::clamp(page.size() * kPageBytes / page_bytes, kPageRowsMin, kPageRowsMax);
-    }
+    if (found.evaluations > evaluations && !std::exchange(here.is_tenant_found, true)) ++here.tenants_found;
+    page_rows = std::clamp(page.size() * kPageBytes / page_bytes, kPageRowsMin, kPageRowsMax);
   }
 
   Slice slice;
   slice.is_last = tenant == tenants.end();
-  if (!slice.is_last) here.tenant = *tenant;
   slice.checkpoint = encode(here);
   const auto counted = run.counts.find("evaluations");
   slice.progress.done = (counted == run.counts.end() ? 0 : counted->second) + found.evaluations;
   if (slice.is_last) {
     slice.progress.total = slice.progress.done;
-    slice.progress.note = fmt::format("{} tenant{}, {} to {}", tenants.size(), tenants.size() == 1 ? "" : "s",
-                                      format_timestamp(here.from), format_timestamp(here.to));
+    slice.progress.note = fmt::format("{} tenant{}, {} to {}{}", here.tenants_found, here.tenants_found == 1 ? "" : "s",
+                                      format_timestamp(here.from), format_timestamp(here.to), reached_back(here));
   } else {
     slice.progress.note =
-        fmt::format("tenant {} of {}, at {}", tenant - tenants.begin() + 1, tenants.size(), format_timestamp(found.at));
+        fmt::format("ledger {} of {}, at {}", tenant - tenants.begin() + 1, tenants.size(), format_timestamp(found.at));
   }
   slice.progress.note += unused_members(metadata, {"from", "to", "tenantId"});
   slice.effects = [found = std::move(found)](store::Transaction& transaction,

@@ -26,10 +26,19 @@ Result<std::optional<Timestamp>> time_member(json::Value metadata, std::string_v
   const auto member = metadata.find(name);
   if (!member || member->kind() == json::Kind::null) return std::nullopt;
   const auto text = member->string();
+  std::optional<Timestamp> time;
   if (text) {
-    if (const auto date = parse_date(*text)) return Timestamp(*date);
-    if (const auto timestamp = parse_timestamp(*text)) return timestamp;
+    if (const auto date = parse_date(*text)) {
+      time = *date;
+    } else {
+      time = parse_timestamp(*text);
+    }
   }
+  if (time && (*time < kTimeMin || *time > kTimeMax)) {
+    return fail(ErrorCode::invalid_argument, "metadata.{} is {}; allowed: times of the years 0001 to 9999 (UTC)", name,
+                shown(*member));
+  }
+  if (time) return time;
   return fail(ErrorCode::invalid_argument,
               "metadata.{} is {}; allowed: a date, which means its beginning in UTC (\"2026-03-01\"), or a timestamp "
               "(\"2026-03-01T09:30:00Z\")",

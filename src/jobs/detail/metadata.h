@@ -11,8 +11,12 @@
 
 namespace wfo::jobs {
 
-/// Member `name` of a job's metadata: a date (its beginning, UTC) or an RFC 3339 timestamp; nothing if it is not there
-/// or null. Errors: `invalid_argument` names the member, its value and what is allowed.
+// The years that a date and a timestamp can be written with.
+inline constexpr Timestamp kTimeMin{std::chrono::sys_days{std::chrono::January / 1 / 1}};
+inline constexpr Timestamp kTimeMax{std::chrono::sys_days{std::chrono::January / 1 / 10'000} - milliseconds(1)};
+
+/// Member `name` of a job's metadata: a date (its beginning, UTC) or an RFC 3339 timestamp, kTimeMin to kTimeMax;
+/// nothing if it is not there or null. Errors: `invalid_argument` names the member, its value and what is allowed.
 [[nodiscard]] Result<std::optional<Timestamp>> time_member(json::Value metadata, std::string_view name);
 
 /// The names of the members that are not `known`, for people: `, not used: form, until`; "" if there are none. A

@@ -30,7 +30,8 @@ class BackfillWorld : public BuiltinWorld {
   [[nodiscard]] MakeJob job(std::size_t slice_rows = 5'000) {
     flush();
     return [this, slice_rows] {
-      return std::make_unique<RiskSnapshotBackfill>(*ledger, RiskSnapshotBackfillConfig{.slice_rows = slice_rows});
+      return std::make_unique<RiskSnapshotBackfill>(*ledger, database.store(),
+                                                    RiskSnapshotBackfillConfig{.slice_rows = slice_rows});
     };
   }
   /// Records a `workflow.step.completed`; its id.
@@ -198,7 +199,7 @@ TEST(RiskSnapshotBackfill, CompletesOnAnEmptyLedger) {
 
 TEST(RiskSnapshotBackfill, SaysWhatIsAllowedInMetadata) {
   BackfillWorld world;
-  const RiskSnapshotBackfill job(*world.ledger);
+  const RiskSnapshotBackfill job(*world.ledger, world.database.store());
   const auto error = [&](std::string text) {
     const auto document = json::Document::parse(std::move(text));
     const auto checked = job.check(document->root());
@@ -214,6 +215,13 @@ TEST(RiskSnapshotBackfill, SaysWhatIsAllowedInMetadata) {
   EXPECT_THAT(error(R"({"from":"yesterday"})"), HasSubstr("metadata.from is \"yesterday\"; allowed: a date"));
   EXPECT_THAT(error(R"({"to":20260301})"), HasSubstr("metadata.to is 20260301; allowed: a date"));
   EXPECT_THAT(error(R"({"from":"2026-02-30"})"), HasSubstr("metadata.from is \"2026-02-30\""));
+  EXPECT_EQ(error(R"({"from":"0000-12-31"})"),
+            "metadata.from is \"0000-12-31\"; allowed: times of the years 0001 to 9999 (UTC)");
+  EXPECT_THAT(error(R"({"from":"0001-01-01T00:00:00+00:01"})"), HasSubstr("allowed: times of the years 0001 to 9999"));
+  EXPECT_THAT(error(R"({"to":"9999-12-31T23:59:59-00:01"})"), HasSubstr("allowed: times of the years 0001 to 9999"));
+  EXPECT_EQ(error(R"({"to":"0001-01-03"})"),
+            "metadata: the range begins before the year 0001; allowed: the years 0001 to 9999");
+  EXPECT_EQ(error(R"({"from":"0001-01-01","to":"9999-12-31T23:59:59.999Z"})"), "");
   EXPECT_EQ(error(R"({"tenantId":"acme"})"), "metadata.tenantId is \"acme\"; allowed: a tenant's uuid");
   EXPECT_LT(error("{\"from\":\"" + std::string(100'000, 'x') + "\"}").size(), 400u);
 }
@@ -224,6 +232,157 @@ TEST(RiskSnapshotBackfill, FailsIfFromIsNotBeforeTheFire) {
   EXPECT_EQ(run.status, JobRunStatus::failed);
   EXPECT_EQ(run.attempt, 1);
   EXPECT_THAT(run.error, HasSubstr("allowed: from before to"));
+}
+
+TEST(RiskSnapshotBackfill, FailsIfTheFireIsSoEarlyThatNoTextSaysWhereTheRangeBegins) {
+  BackfillWorld world;
+  const JobRun run = world.work(world.job(), "{}", parse_timestamp("0001-01-02T00:00:00Z"));
+  EXPECT_EQ(run.status, JobRunStatus::failed);
+  EXPECT_THAT(run.error, HasSubstr("the range begins before the year 0001"));
+}
+
+TEST(RiskSnapshotBackfill, GoesOnInARangeOfAllYears) {
+  BackfillWorld world;
+  for (int i = 0; i < 4; ++i) world.record(kAcme, fmt::format("OPP-{}", i), kStart - 4h + i * 1h);
+  const JobRun run = world.work(world.job(1), R"({"from":"0001-01-01","to":"9999-12-31"})");
+  EXPECT_EQ(run.status, JobRunStatus::completed) << run.error;
+  EXPECT_EQ(run.counts.at("evaluations"), 4);
+}
+
+// After an outage of weeks, or fires that were left out, nobody has to look for what was not read.
+TEST(RiskSnapshotBackfill, BeginsWhereTheLastRunWithDefaultRangeEnded) {
+  BackfillWorld world;
+  const Timestamp first_fire = kStart - 28 * 24h;  // Sunday 01:00
+  ASSERT_EQ(world.work(world.job(), "{}", first_fire).status, JobRunStatus::completed);
+  world.record(kAcme, "read before", first_fire - 2h);
+  world.record(kAcme, "same day", first_fire - 30min);
+  world.record(kAcme, "missed", first_fire + 3 * 24h);
+  // These do not tell up to when everything was read: with a range of their own, of one tenant, or failed.
+  static_cast<void>(world.work(world.job(), R"({"from":"2026-03-01","to":"2026-03-02"})"));
+  static_cast<void>(world.work(world.job(), fmt::format(R"({{"tenantId":"{}"}})", kOther.to_string())));
+  ASSERT_EQ(world.work(world.job(), R"({"from":"2030-01-01"})").status, JobRunStatus::failed);
+  const JobRun run = world.work(world.job(1), "{}", kStart);
+  EXPECT_EQ(run.counts.at("evaluations"), 2);
+  EXPECT_TRUE(world.snapshots(kAcme, "read before").empty());
+  EXPECT_EQ(world.snapshots(kAcme, "same day").size(), 1u);
+  EXPECT_EQ(world.snapshots(kAcme, "missed").size(), 1u);
+  EXPECT_EQ(run.progress.note,
+            "1 tenant, 2026-02-08T00:00:00.000Z to 2026-03-08T01:00:00.000Z, as the last run with default range read "
+            "up to 2026-02-08T01:00:00.000Z");
+  const JobRun next = world.work(world.job(), "{}", kStart + 7 * 24h);
+  EXPECT_THAT(next.progress.note, ::testing::EndsWith("2026-03-08T00:00:00.000Z to 2026-03-15T01:00:00.000Z"))
+      << "usual again";
+}
+
+TEST(RiskSnapshotBackfill, ReadsTheRangeThatItIsGivenWhateverWasReadBefore) {
+  BackfillWorld world;
+  static_cast<void>(world.work(world.job(), "{}", kStart - 28 * 24h));
+  world.record(kAcme, "missed", kStart - 20 * 24h);
+  EXPECT_EQ(world.work(world.job(), R"({"from":"2026-03-01"})", kStart).counts.at("evaluations"), 0);
+}
+
+TEST(RiskSnapshotBackfill, GoesBackNinetyDaysAtMostAndSaysWhatItLeavesOut) {
+  BackfillWorld world;
+  static_cast<void>(world.work(world.job(), "{}", kStart - 200 * 24h));
+  world.record(kAcme, "too old", kStart - 92 * 24h);
+  world.record(kAcme, "read", kStart - 89 * 24h);
+  const JobRun run = world.work(world.job(), "{}", kStart);
+  EXPECT_EQ(run.counts.at("evaluations"), 1);
+  EXPECT_THAT(run.progress.note, HasSubstr("2025-12-08T00:00:00.000Z to 2026-03-08"));
+  EXPECT_THAT(run.progress.note, HasSubstr("read up to 2025-08-20T01:00:00.000Z and a run goes back 90 days at most: "
+                                           "what is between was not read"));
+}
+
+TEST(RiskSnapshotBackfill, TakesNoRunForOneThatReadWhatHadNotHappened) {
+  BackfillWorld world;
+  world.clock.set(kStart - 28 * 24h);
+  static_cast<void>(world.work(world.job(), "{}", kStart - 24h));  // of a fire four weeks later
+  world.clock.set(kStart);
+  world.record(kAcme, "missed", kStart - 20 * 24h);
+  EXPECT_EQ(world.work(world.job(), "{}", kStart).counts.at("evaluations"), 1);
+}
+
+TEST(RiskSnapshotBackfill, KeepsItsRangeWhenAnotherRunCompletesMeanwhile) {
+  BackfillWorld world;
+  static_cast<void>(world.work(world.job(), "{}", kStart - 28 * 24h));
+  for (int i = 0; i < 3; ++i) world.record(kAcme, fmt::format("OPP-{}", i), kStart - 20 * 24h);
+  const auto make = world.job(1);
+  const auto job = make();
+  JobRun run;
+  run.job = RiskSnapshotBackfill::kName;
+  run.created_at = kStart;
+  auto slice = must(job->next(run, {}));
+  static_cast<void>(world.work(make, "{}", kStart));
+  std::int64_t done = 0;
+  while (!slice.is_last) {
+    run.checkpoint = slice.checkpoint;
+    run.counts["evaluations"] = slice.progress.done;
+    slice = must(job->next(run, {}));
+    done = slice.progress.done;
+  }
+  EXPECT_EQ(done, 3);
+}
+
+/// Looks at the pages that a job asks for.
+class WatchedLedger final : public store::LedgerStore {
+ public:
+  explicit WatchedLedger(store::LedgerStore& ledger) : ledger_(ledger) {}
+  Result<std::optional<store::Lease>> acquire(std::string_view holder, milliseconds length) override {
+    return ledger_.acquire(holder, length);
+  }
+  Result<void> release(store::Epoch epoch) override { return ledger_.release(epoch); }
+  Result<std::vector<store::LedgerOutcome>> append(std::span<const store::LedgerRecord> records,
+                                                   std::span<const store::QuarantinedMessage> unreadable,
+                                                   std::string_view consumer, store::Sequence position,
+                                                   std::optional<store::Epoch> epoch) override {
+    return ledger_.append(records, unreadable, consumer, position, epoch);
+  }
+  Result<store::Sequence> position(std::string_view consumer) override { return ledger_.position(consumer); }
+  Result<store::LedgerIndex> size(const TenantId& tenant) override { return ledger_.size(tenant); }
+  Result<std::vector<TenantId>> tenants() override { return ledger_.tenants(); }
+  Result<std::vector<store::LedgerEntry>> search(const store::LedgerQuery& query) override {
+    auto page = ledger_.search(query);
+    if (!page) return page;
+    std::size_t bytes = 0;
+    for (const auto& entry : *page) bytes += entry.bytes.size();
+    largest_page_bytes = std::max(largest_page_bytes, bytes);
+    return page;
+  }
+  Result<std::vector<store::QuarantinedMessage>> quarantined(const std::optional<TenantId>& tenant, std::int64_t after,
+                                                             std::size_t limit) override {
+    return ledger_.quarantined(tenant, after, limit);
+  }
+  std::size_t largest_page_bytes = 0;
+
+ private:
+  store::LedgerStore& ledger_;
+};
+
+TEST(RiskSnapshotBackfill, HoldsTwoMebibytesOfTheLedgerHoweverLargeAndUnevenItsEventsAre) {
+  BackfillWorld world;
+  const std::string large = fmt::format(R"({{"riskScore":1,"why":"{}"}})", std::string(240'000, 'x'));
+  for (int i = 0; i < 500; ++i) world.record(kAcme, fmt::format("OPP-{}", i), kStart - 3h, R"({"riskScore":1})");
+  for (int i = 0; i < 60; ++i) world.record(kAcme, fmt::format("large {}", i), kStart - 2h, large);
+  for (int i = 0; i < 50; ++i) world.record(kAcme, fmt::format("OPP-{}", i), kStart - 1h, R"({"riskScore":1})");
+  world.flush();
+  WatchedLedger watched(*world.ledger);
+  const JobRun run =
+      world.work([&] { return std::make_unique<RiskSnapshotBackfill>(watched, world.database.store()); });
+  EXPECT_EQ(run.counts.at("evaluations"), 610);
+  EXPECT_LE(watched.largest_page_bytes, std::size_t{2} << 20);
+  EXPECT_GT(watched.largest_page_bytes, std::size_t{1} << 20);
+}
+
+TEST(RiskSnapshotBackfill, CountsTheTenantsThatHaveAnalyses) {
+  BackfillWorld world;
+  world.append(world.trigger("steps"), {}, {});  // the ledger of the system tenant
+  for (int i = 0; i < 5; ++i) world.record(kAcme, fmt::format("OPP-{}", i), kStart - 2h);
+  world.record(kOther, "OPP-1", kStart - 2h, R"({"forecastId":"f1"})", "forecast");
+  EXPECT_THAT(world.work(world.job(2)).progress.note, HasSubstr("1 tenant, "));
+  for (int i = 0; i < 5; ++i) world.record(kOther, fmt::format("OPP-{}", i), kStart - 2h);
+  EXPECT_THAT(world.work(world.job(2)).progress.note, HasSubstr("2 tenants, "));
+  EXPECT_THAT(world.work(world.job(), R"({"from":"2026-01-01","to":"2026-01-02"})").progress.note,
+              HasSubstr("0 tenants, "));
 }
 
 TEST(RiskSnapshotBackfill, NamesMembersThatItDoesNotUse) {
@@ -238,14 +397,14 @@ TEST(RiskSnapshotBackfill, TellsWhereItIs) {
   for (int i = 0; i < 4; ++i) world.record(kAcme, fmt::format("OPP-{}", i), kStart - 4h + i * 1h);
   world.record(kOther, "OPP-1", kStart - 1h);
   world.flush();
-  RiskSnapshotBackfill job(*world.ledger, {.slice_rows = 2});
+  RiskSnapshotBackfill job(*world.ledger, world.database.store(), {.slice_rows = 2});
   JobRun run;
   run.created_at = kStart;
   const auto slice = job.next(run, {});
   ASSERT_TRUE(slice) << slice.error().message;
   EXPECT_EQ(slice->progress.done, 2);
   EXPECT_EQ(slice->progress.total, std::nullopt);
-  EXPECT_EQ(slice->progress.note, "tenant 1 of 2, at 2026-03-07T22:00:00.000Z");
+  EXPECT_EQ(slice->progress.note, "ledger 1 of 2, at 2026-03-07T22:00:00.000Z");
   EXPECT_FALSE(slice->is_last);
 }
 
@@ -265,7 +424,7 @@ TEST(RiskSnapshotBackfill, ThatStopsEndsItsSlice) {
   BackfillWorld world;
   world.record(kAcme, "OPP-1", kStart - 1h);
   world.flush();
-  RiskSnapshotBackfill job(*world.ledger);
+  RiskSnapshotBackfill job(*world.ledger, world.database.store());
   std::stop_source stop;
   stop.request_stop();
   JobRun run;
@@ -277,7 +436,7 @@ TEST(RiskSnapshotBackfill, ThatStopsEndsItsSlice) {
 
 TEST(RiskSnapshotBackfill, RefusesACheckpointThatIsNotItsOwn) {
   BackfillWorld world;
-  RiskSnapshotBackfill job(*world.ledger);
+  RiskSnapshotBackfill job(*world.ledger, world.database.store());
   JobRun run;
   run.checkpoint = R"({"after":1})";
   EXPECT_EQ(job.next(run, {}).error().message, R"(checkpoint {"after":1} is none of risk-snapshot-backfill)");
