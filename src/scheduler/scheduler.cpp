@@ -256,14 +256,18 @@ Result<TriggerAnswer> Scheduler::trigger(const TriggerRequest& request) {
   if (core.check_metadata) {
     TRY(core.check_metadata(request.job, metadata->root()));
   }
+  JobRun run;
+  run.job = request.job;
+  run.triggered_by = schedule::TriggeredBy::manual;
+  run.metadata = metadata->root().raw();
+  const Asked asked{request.user_id, request.traceparent};
+  if (const auto trial = prepare_run(core, run, core.clock.now(), asked); !trial) {
+    return std::unexpected(with_context(trial.error(), "metadata: a trigger cannot hold it"));
+  }
   TRY(core.store.admission());
   TriggerAnswer answer;
   TRY(commit(core, [&](Work& work) -> Result<void> {
-    JobRun run;
-    run.job = request.job;
-    run.triggered_by = schedule::TriggeredBy::manual;
-    run.metadata = metadata->root().raw();
-    TRY_ASSIGN(const JobRun triggered, work.trigger(std::move(run), {request.user_id, request.traceparent}));
+    TRY_ASSIGN(const JobRun triggered, work.trigger(run, asked));
     answer = {triggered.id, triggered.trigger};
     return {};
   }));

@@ -79,6 +79,12 @@ Result<Wanted> check_schedule(const Core& core, const Schedule& schedule) {
     const auto usable = core.check_metadata(checked.job, metadata->root());
     if (!usable) return std::unexpected(with_context(usable.error(), where));
   }
+  // A trigger that cannot be made would be found out when it is due, when nobody is there to mend it.
+  const Timestamp now = core.clock.now();
+  const auto trial = prepare_run(core, run_of(checked, now), now);
+  if (!trial) {
+    return std::unexpected(with_context(trial.error(), fmt::format("{}: metadata: a trigger cannot hold it", where)));
+  }
   TRY_ASSIGN(auto timetable, schedule::Timetable::make(checked));
   Wanted wanted;
   wanted.definition = schedule::encode(checked);
@@ -127,7 +133,10 @@ Result<void> redefine(Work& work, StoredSchedule& row, const Wanted& wanted) {
     const Schedule& before = (*old)->schedule;
     const bool other_times = before.cron != now_wanted.cron || before.time_zone != now_wanted.time_zone;
     TRY(work.account(row, other_times ? Jitter::ignored : Jitter::waited_for));
-    if (other_times) row.next_at = first_new(wanted.parsed->timetable, (*old)->timetable, row.next_at, work.now());
+    // What is due still could not be triggered: the new definition accounts for it.
+    const bool accounted = !row.next_at || *row.next_at > work.now();
+    if (other_times && accounted)
+      row.next_at = first_new(wanted.parsed->timetable, (*old)->timetable, row.next_at, work.now());
     if (before.paused != now_wanted.paused) {
       row.paused = now_wanted.paused;
       row.pause_note = now_wanted.pause_note;

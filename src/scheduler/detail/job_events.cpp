@@ -28,21 +28,26 @@ Result<events::EventPtr> make_trigger(const events::EventFactory& factory, const
 
 Result<events::EventPtr> make_failed(const events::EventFactory& factory, const schedule::JobRun& run) {
   INVARIANT(run.ended_at);
-  events::Envelope envelope{.type = events::kJobFailed, .tenant = system_tenant()};
-  envelope.correlation_id = run.correlation_id;
-  envelope.causation_id = run.trigger;
-  return factory.make(std::move(envelope), [&](json::Writer& out) {
-    out.begin_object();
-    out.key("job").string(run.job).key("error").string(run.error).key("failedAt").timestamp(*run.ended_at);
-    out.key("runId").uuid(run.id);
-    if (run.started_at) out.key("startedAt").timestamp(*run.started_at);
-    if (!run.counts.empty()) {
-      out.key("counts").begin_object();
-      for (const auto& [what, count] : run.counts) out.key(what).number(count);
+  const auto make = [&](std::string_view error, bool with_counts) {
+    events::Envelope envelope{.type = events::kJobFailed, .tenant = system_tenant()};
+    envelope.correlation_id = run.correlation_id;
+    envelope.causation_id = run.trigger;
+    return factory.make(std::move(envelope), [&](json::Writer& out) {
+      out.begin_object();
+      out.key("job").string(run.job).key("error").string(error).key("failedAt").timestamp(*run.ended_at);
+      out.key("runId").uuid(run.id);
+      if (run.started_at) out.key("startedAt").timestamp(*run.started_at);
+      if (with_counts && !run.counts.empty()) {
+        out.key("counts").begin_object();
+        for (const auto& [what, count] : run.counts) out.key(what).number(count);
+        out.end_object();
+      }
       out.end_object();
-    }
-    out.end_object();
-  });
+    });
+  };
+  // A run must come to its end though an event may hold little: the run's row has all of it.
+  if (auto whole = make(run.error, true)) return whole;
+  return make("its error is longer than an event may be; the run has it", false);
 }
 
 Answer read_answer(const events::Event& event) {

@@ -12,6 +12,8 @@ struct Kind {
   FireOutcome outcome;
   FireCause cause;
 };
+constexpr std::size_t kToldMax = 10'000;
+
 // What a fire can become.
 constexpr std::array kKinds{
     Kind{FireOutcome::triggered, FireCause::due},          Kind{FireOutcome::triggered, FireCause::catch_up},
@@ -80,6 +82,15 @@ void Numbers::count(const Tally& tally, Logger& log) {
     if (tally.answers[i] > 0) answers_[i]->add(static_cast<double>(tally.answers[i]));
   }
   for (const std::string& warning : tally.warnings) log.warn("{}", warning);
+  if (tally.put_off.empty()) return;
+  const std::scoped_lock lock(mutex_);
+  for (const auto& [schedule, definition, why] : tally.put_off) {
+    const auto told = told_.find(schedule);
+    if (told != told_.end() && told->second == definition) continue;
+    if (told_.size() >= kToldMax) told_.clear();  // then it is said again
+    told_.insert_or_assign(schedule, definition);
+    log.warn("{}", why);
+  }
 }
 
 }  // namespace wfo::scheduler

@@ -2,8 +2,10 @@
 
 #include <array>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/log.h"
@@ -30,6 +32,13 @@ inline constexpr std::size_t kAnswerKindCount = 3;
 inline constexpr std::size_t kOutcomeCount = static_cast<std::size_t>(schedule::FireOutcome::skipped) + 1;
 inline constexpr std::size_t kCauseCount = static_cast<std::size_t>(schedule::FireCause::superseded) + 1;
 
+/// A schedule that could not be attended to.
+struct PutOff {
+  std::string schedule;
+  std::uint64_t definition = 0;  // its digest
+  std::string why;               // for the log
+};
+
 /// What happened in a transaction, to be counted and told once it is committed.
 struct Tally {
   std::array<std::array<std::int64_t, kCauseCount>, kOutcomeCount> fires{};
@@ -37,6 +46,7 @@ struct Tally {
   std::array<std::int64_t, kClosedByCount> closed{};
   std::array<std::int64_t, kAnswerKindCount> answers{};
   std::vector<std::string> warnings;  // for the log
+  std::vector<PutOff> put_off;        // for the log, too, once for each definition
 
   void add(schedule::FireOutcome outcome, schedule::FireCause cause, std::int64_t count) {
     fires[static_cast<std::size_t>(outcome)][static_cast<std::size_t>(cause)] += count;
@@ -56,6 +66,8 @@ class Numbers {
   std::array<Counter*, kClosedByCount> closed_{};
   std::array<Counter*, kAnswerKindCount> answers_{};
   Histogram& lateness_;
+  std::mutex mutex_;                                     // guards told_
+  std::unordered_map<std::string, std::uint64_t> told_;  // schedules that were put off: of which definition it was said
 };
 
 }  // namespace wfo::scheduler

@@ -6,6 +6,8 @@
 #include <map>
 #include <utility>
 
+#include "base/digest.h"
+
 namespace wfo::scheduler {
 
 using schedule::FireCause;
@@ -32,12 +34,35 @@ Result<ParsedPtr> without_jitter(const Parsed& parsed) {
 
 }  // namespace
 
+JobRun run_of(const schedule::Schedule& schedule, Timestamp fire) {
+  JobRun run;
+  run.job = schedule.job;
+  run.triggered_by = schedule::TriggeredBy::scheduler;
+  run.schedule = schedule.name;
+  run.scheduled_for = fire;
+  run.metadata = schedule.metadata;
+  return run;
+}
+
+Result<Triggering> prepare_run(const Core& core, JobRun run, Timestamp now, const Asked& asked) {
+  run.id = JobRunId(core.ids.next());
+  run.correlation_id = run.id.to_string();
+  TRY_ASSIGN(auto event, make_trigger(core.factory, run, now, asked));
+  run.trigger = event->id();
+  // Where the limits of a job stand that the catalogue does not have: in the defaults.
+  const schedule::JobSpec* const known = core.catalog.find(run.job);
+  const schedule::JobSpec spec = known ? *known : schedule::JobSpec{.name = run.job};
+  return Triggering{schedule::triggered(std::move(run), spec, now), std::move(event)};
+}
+
 /// A schedule in hand.
 struct Work::Attending {
   StoredSchedule* row;
-  ParsedPtr parsed;
-  schedule::Plan plan;
-  std::optional<store::FireRecord> oldest;  // that waits
+  ParsedPtr parsed = nullptr;
+  schedule::Plan plan = {};
+  std::optional<store::FireRecord> oldest = {};  // that waits
+  std::optional<Triggering> released = {};
+  std::vector<Triggering> triggerings = {};  // of the plan's fires
 };
 
 Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitter) {
@@ -60,7 +85,7 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitte
       // What comes by a run that ended is not due by itself: nobody would look again before the next fire.
       if (next.wake_up_at && *next.wake_up_at <= now_) continue;
       next.wake_up_at = now_;
-      all.push_back({&rows[i], nullptr, {}, {}});
+      all.push_back({.row = &rows[i]});
       written.push_back(std::move(next));
       continue;
     }
@@ -69,13 +94,18 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitte
     if (parsed && jitter == Jitter::ignored && (*parsed)->schedule.jitter > milliseconds(0)) {
       parsed = without_jitter(**parsed);
     }
-    if (!parsed) {
-      // It must not hold up the others, and nothing is lost: its fires are accounted for when it can be read again.
-      tally_.warnings.push_back(
-          fmt::format("{}; looked at again in {}", parsed.error().message, format_duration(kLookAgain)));
+    // It must not hold up the others, and nothing is lost: its fires are accounted for when it can be attended to
+    // again.
+    const auto put_off = [&](std::string why) {
+      tally_.put_off.push_back(
+          {next.name, short_digest(next.definition),
+           fmt::format("{}; its fires wait, it is looked at again every {}", why, format_duration(kLookAgain))});
       next.wake_up_at = now_ + kLookAgain;
-      all.push_back({&rows[i], nullptr, {}, {}});
+      all.push_back({.row = &rows[i]});
       written.push_back(std::move(next));
+    };
+    if (!parsed) {
+      put_off(parsed.error().message);
       continue;
     }
     schedule::Situation situation{.now = now_, .next_at = next.next_at, .paused = next.paused};
@@ -87,9 +117,30 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitte
     triggers += static_cast<std::size_t>(std::ranges::count_if(plan.fires, is_triggered)) + (plan.release ? 1 : 0);
     const bool same = plan.next_at == next.next_at && plan.wake_up_at == next.wake_up_at;
     if (same && plan.fires.empty() && !plan.release) continue;
+    // Before anything is written, as there may be no way to make them.
+    const schedule::Schedule& schedule = (*parsed)->schedule;
+    auto triggerings = prepare_fires(schedule, plan.fires);
+    std::optional<Triggering> released;
+    if (triggerings && plan.release) {
+      INVARIANT(waiting[i].oldest);
+      if (auto one = prepare_run(core_, run_of(schedule, waiting[i].oldest->fire.first), now_)) {
+        released = *std::move(one);
+      } else {
+        triggerings = std::unexpected(std::move(one).error());
+      }
+    }
+    if (!triggerings) {
+      put_off(fmt::format("schedule '{}' cannot be triggered: {}", next.name, triggerings.error().message));
+      continue;
+    }
     next.next_at = plan.next_at;
     next.wake_up_at = plan.wake_up_at;
-    all.push_back({&rows[i], *std::move(parsed), std::move(plan), std::move(waiting[i].oldest)});
+    all.push_back({.row = &rows[i],
+                   .parsed = *std::move(parsed),
+                   .plan = std::move(plan),
+                   .oldest = std::move(waiting[i].oldest),
+                   .released = std::move(released),
+                   .triggerings = *std::move(triggerings)});
     written.push_back(std::move(next));
   }
   if (written.empty()) return attended;
@@ -110,16 +161,15 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitte
     places.push_back(std::ranges::find_if(all[i].plan.fires, is_triggered)->first);
   }
   TRY(cancel_open(cancelled, places));
-  for (const Attending& one : all) {
+  for (Attending& one : all) {
     if (!one.parsed) continue;
-    if (one.plan.release) {
-      INVARIANT(one.oldest);
-      TRY_ASSIGN(const JobRunId run, add_run(*one.row, one.parsed->schedule, one.oldest->fire.first));
+    if (one.released) {
+      const JobRunId run = add(*std::move(one.released));
       TRY(transaction_.fires().release(one.oldest->id, run, now_));
       tally_.add(FireOutcome::triggered, FireCause::released, 1);
       ++attended.triggered;
     }
-    TRY(add_fires(*one.row, *one.parsed, one.plan.fires));
+    add_fires(*one.parsed, one.plan.fires, std::move(one.triggerings));
     attended.triggered += static_cast<std::size_t>(std::ranges::count_if(one.plan.fires, is_triggered));
     if (one.row->wake_up_at && *one.row->wake_up_at <= now_) attended.more = true;
   }
@@ -154,11 +204,16 @@ Result<std::vector<PlannedFire>> Work::backfill(StoredSchedule& row, Timestamp f
   situation.open_runs = open.front().ids.size();
   situation.buffered = waiting.front().count;
   TRY_ASSIGN(auto fires, schedule::plan_backfill(parsed->timetable, from, to, overlap, situation));
+  auto triggerings = prepare_fires(parsed->schedule, fires);
+  if (!triggerings) {
+    return std::unexpected(
+        with_context(std::move(triggerings).error(), fmt::format("schedule '{}' cannot be triggered", row.name)));
+  }
   TRY(write(row));  // whoever counts open runs of this schedule at the same time must not commit, too
   if (overlap == schedule::OverlapPolicy::cancel_other && situation.open_runs > 0) {
     TRY(cancel_open({&row.name, 1}, {&fires.back().first, 1}));
   }
-  TRY(add_fires(row, *parsed, fires));
+  add_fires(*parsed, fires, *std::move(triggerings));
   TRY(flush());
   return fires;
 }
@@ -173,37 +228,35 @@ Result<void> Work::remove(StoredSchedule& row) {
   return {};
 }
 
-schedule::JobSpec Work::spec_of(const std::string& job) const {
-  const schedule::JobSpec* const known = core_.catalog.find(job);
-  return known ? *known : schedule::JobSpec{.name = job};
-}
-
 Result<JobRun> Work::trigger(JobRun run, const Asked& asked) {
-  run.id = JobRunId(core_.ids.next());
-  run.correlation_id = run.id.to_string();
-  TRY_ASSIGN(auto event, make_trigger(core_.factory, run, now_, asked));
-  run.trigger = event->id();
-  events_.push_back(std::move(event));
-  runs_.push_back(schedule::triggered(std::move(run), spec_of(run.job), now_));
+  TRY_ASSIGN(auto triggering, prepare_run(core_, std::move(run), now_, asked));
+  add(std::move(triggering));
   return runs_.back();
 }
 
-Result<JobRunId> Work::add_run(const StoredSchedule& row, const schedule::Schedule& schedule, Timestamp fire) {
-  JobRun run;
-  run.job = schedule.job;
-  run.triggered_by = schedule::TriggeredBy::scheduler;
-  run.schedule = row.name;
-  run.scheduled_for = fire;
-  run.metadata = schedule.metadata;
-  TRY_ASSIGN(const JobRun triggered, trigger(std::move(run), {}));
-  return triggered.id;
+JobRunId Work::add(Triggering triggering) {
+  events_.push_back(std::move(triggering.event));
+  runs_.push_back(std::move(triggering.run));
+  return runs_.back().id;
 }
 
-Result<void> Work::add_fires(const StoredSchedule& row, const Parsed& parsed, std::span<const PlannedFire> fires) {
+Result<std::vector<Triggering>> Work::prepare_fires(const schedule::Schedule& schedule,
+                                                    std::span<const PlannedFire> fires) const {
+  std::vector<Triggering> triggerings;
   for (const PlannedFire& fire : fires) {
-    store::FireRecord record{.schedule = row.name, .fire = fire, .decided_at = now_, .run = {}};
+    if (!is_triggered(fire)) continue;
+    TRY_ASSIGN(auto one, prepare_run(core_, run_of(schedule, fire.first), now_));
+    triggerings.push_back(std::move(one));
+  }
+  return triggerings;
+}
+
+void Work::add_fires(const Parsed& parsed, std::span<const PlannedFire> fires, std::vector<Triggering> triggerings) {
+  auto triggering = triggerings.begin();
+  for (const PlannedFire& fire : fires) {
+    store::FireRecord record{.schedule = parsed.schedule.name, .fire = fire, .decided_at = now_, .run = {}};
     if (is_triggered(fire)) {
-      TRY_ASSIGN(record.run, add_run(row, parsed.schedule, fire.first));
+      record.run = add(std::move(*triggering++));
       if (fire.cause == FireCause::due || fire.cause == FireCause::catch_up) {
         tally_.lateness.push_back(now_ - parsed.timetable.due_at(fire.first));
       }
@@ -211,7 +264,6 @@ Result<void> Work::add_fires(const StoredSchedule& row, const Parsed& parsed, st
     tally_.add(fire.outcome, fire.cause, fire.count);
     fires_.push_back(std::move(record));
   }
-  return {};
 }
 
 Result<void> Work::cancel_open(std::span<const std::string> schedules, std::span<const Timestamp> places) {

@@ -16,7 +16,7 @@ namespace wfo::scheduler {
 inline constexpr std::size_t kFiresAtOnce = 2 * schedule::kFiresMax;  // planned, of all schedules
 inline constexpr std::size_t kTriggersAtOnce = 2'000;
 inline constexpr std::size_t kCancelsAtOnce = 100;  // runs of one schedule that are read and closed in one step
-/// When a schedule is looked at again whose definition cannot be read.
+/// When a schedule is looked at again whose definition cannot be read, or whose trigger cannot be made.
 inline constexpr milliseconds kLookAgain{60'000};
 
 enum class Jitter { waited_for, ignored };
@@ -27,6 +27,18 @@ struct Ending {
   std::string error;
   ClosedBy why;
 };
+
+/// A run that is to be inserted, and the event that triggers it.
+struct Triggering {
+  schedule::JobRun run;
+  events::EventPtr event;
+};
+
+/// The run of a schedule's fire, as it is handed to `prepare_run`.
+[[nodiscard]] schedule::JobRun run_of(const schedule::Schedule& schedule, Timestamp fire);
+/// Gives the run an id, and makes its trigger. Errors: `invalid_argument` what of it no event can hold.
+[[nodiscard]] Result<Triggering> prepare_run(const Core& core, schedule::JobRun run, Timestamp now,
+                                             const Asked& asked = {});
 
 /// What is done within one transaction. Lives as long as the transaction. In PostgreSQL schedules are locked first, by
 /// name, then runs, by id: whoever calls has loaded the schedules in this transaction.
@@ -40,10 +52,11 @@ class Work {
     std::size_t triggered = 0;
     bool more = false;  // one is due still, or was left for the next transaction
   };
-  /// Does for each schedule what `plan_fires` says. The rows, loaded in this transaction, are afterwards as they were
-  /// written; one that somebody else wrote meanwhile stays as it is, and nothing is done for it.
+  /// Does for each schedule what `plan_fires` says. One whose definition cannot be read, or whose trigger cannot be
+  /// made, is put off by `kLookAgain` and holds up no other. The rows, loaded in this transaction, are afterwards as
+  /// they were written; one that somebody else wrote meanwhile stays as it is, and nothing is done for it.
   Result<Attended> attend(std::span<store::StoredSchedule> rows, Jitter jitter = Jitter::waited_for);
-  /// `attend` until nothing of it is due any more.
+  /// `attend` until nothing of it is due any more, or it was put off.
   Result<void> account(store::StoredSchedule& row, Jitter jitter);
   /// Writes the row. Errors: `conflict` somebody else was faster.
   Result<void> write(store::StoredSchedule& row);
@@ -77,11 +90,13 @@ class Work {
 
  private:
   struct Attending;
-  /// Where the limits of a job stand that the catalogue does not have: in the defaults.
-  [[nodiscard]] schedule::JobSpec spec_of(const std::string& job) const;
-  Result<JobRunId> add_run(const store::StoredSchedule& row, const schedule::Schedule& schedule, Timestamp fire);
-  Result<void> add_fires(const store::StoredSchedule& row, const Parsed& parsed,
-                         std::span<const schedule::PlannedFire> fires);
+  /// Those of the fires that are triggered, in order.
+  Result<std::vector<Triggering>> prepare_fires(const schedule::Schedule& schedule,
+                                                std::span<const schedule::PlannedFire> fires) const;
+  JobRunId add(Triggering triggering);
+  /// `triggerings`: what `prepare_fires` returned.
+  void add_fires(const Parsed& parsed, std::span<const schedule::PlannedFire> fires,
+                 std::vector<Triggering> triggerings);
   /// Closes the open runs of these schedules; `places`: of each, the fire that takes their place.
   Result<void> cancel_open(std::span<const std::string> schedules, std::span<const Timestamp> places);
   Result<void> flush();

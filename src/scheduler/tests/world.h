@@ -126,6 +126,12 @@ class World {
     schedule.overlap = overlap;
     return schedule;
   }
+  /// Objects in each other.
+  [[nodiscard]] static std::string nested(int levels) {
+    std::string text = "{}";
+    for (int i = 1; i < levels; ++i) text = R"({"a":)" + text + "}";
+    return text;
+  }
   store::StoredSchedule put(const schedule::Schedule& schedule) { return must(scheduler->put(schedule)); }
   /// Rounds until nothing is due.
   std::size_t attend() {
