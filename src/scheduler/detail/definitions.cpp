@@ -16,17 +16,30 @@ namespace {
 
 constexpr std::size_t kPage = 1'000;
 
-/// The first fire of `timetable` after now that `before`, which has accounted for all of its own before `accounted`,
-/// does not have as well.
+/// The last fire of `before` after now that it has accounted for, which are all before `accounted` (nothing: all):
+/// there is one only if the clock was set back, or somebody with a clock ahead of ours was faster.
+std::optional<Timestamp> accounted_through(const schedule::Timetable& before, const std::optional<Timestamp>& accounted,
+                                           Timestamp now) {
+  constexpr std::chrono::years kAsFarAsClocksGo{100};
+  const auto has_one_after = [&](Timestamp time) {
+    const auto fire = before.next(time);
+    return fire && (!accounted || fire->at < *accounted);
+  };
+  if (!has_one_after(now)) return std::nullopt;
+  // Between the two by halves, since timetables go forward only, and a second may be the step of a year's fires.
+  Timestamp one_after = now;
+  Timestamp none_after = accounted.value_or(now + kAsFarAsClocksGo);
+  while (none_after - one_after > milliseconds(1)) {
+    const Timestamp middle = one_after + (none_after - one_after) / 2;
+    (has_one_after(middle) ? one_after : none_after) = middle;
+  }
+  return before.next(one_after)->at;
+}
+
+/// Where `timetable` begins in the place of `before`: behind now, and behind what that has accounted for.
 std::optional<Timestamp> first_new(const schedule::Timetable& timetable, const schedule::Timetable& before,
                                    const std::optional<Timestamp>& accounted, Timestamp now) {
-  const milliseconds tick{1};
-  auto fire = timetable.next(now);
-  while (fire && (!accounted || fire->at < *accounted)) {
-    const auto same = before.next(fire->at - tick);
-    if (!same || same->at != fire->at) break;
-    fire = timetable.next(fire->at);
-  }
+  const auto fire = timetable.next(std::max(now, accounted_through(before, accounted, now).value_or(now)));
   return fire ? std::optional(fire->at) : std::nullopt;
 }
 

@@ -1,4 +1,5 @@
 #include <chrono>
+#include <set>
 
 #include "scheduler/tests/world.h"
 
@@ -143,18 +144,54 @@ TEST_F(Operator, ChangesTimesWhileAFireWaitsForItsJitter) {
 }
 
 TEST_F(Operator, ChangesTimesAfterTheClockWasSetBackWithoutFiringTwice) {
-  for (const auto& [cron, expected] : {std::pair("*/5 * * * *", kStart + 15min),        // 09:10 has fired
-                                       std::pair("*/20 * * * *", kStart + 80min),       // 09:20, 09:40 and 10:00 have
-                                       std::pair("7 * * * *", kStart + 7min),           // never yet
-                                       std::pair("0 10,11 * * *", kStart + 120min)}) {  // 10:00 has
+  // 09:10 to 10:00 have fired; the clock shows 09:05 again.
+  struct Case {
+    const char* cron;
+    Timestamp next_at;
+    const char* then;  // up to 11:00
+  };
+  for (const Case& one : {Case{"*/5 * * * *", kStart + 65min, "10:05"}, Case{"*/20 * * * *", kStart + 80min, "10:20"},
+                          Case{"7 * * * *", kStart + 67min, "10:07"}, Case{"0 10,11 * * *", kStart + 120min, "11:00"},
+                          Case{"*/20,45 * * * *", kStart + 80min, "10:20"}}) {
     World world;
     world.put(World::ten_minutely());
     world.attend_at(kStart + 60min);
+    ASSERT_EQ(world.runs().size(), 6U);
     world.clock.set(kStart + 5min);
     schedule::Schedule schedule = World::ten_minutely();
-    schedule.cron = {cron};
-    EXPECT_EQ(world.put(schedule).next_at, expected) << cron;
+    schedule.cron = {one.cron};
+    EXPECT_EQ(world.put(schedule).next_at, one.next_at) << one.cron;
+    for (int minute = 6; minute <= 60; ++minute) world.attend_at(kStart + minute * 1min);
+    EXPECT_EQ(world.runs().size(), 6U) << one.cron << ": the span has been accounted for";
+    for (int minute = 61; minute <= 120; ++minute) world.attend_at(kStart + minute * 1min);
+    ASSERT_GT(world.runs().size(), 6U) << one.cron;
+    EXPECT_EQ(format_timestamp(*world.runs()[6].scheduled_for).substr(11, 5), one.then);
+    std::set<Timestamp> instants;
+    for (const auto& run : world.runs()) EXPECT_TRUE(instants.insert(*run.scheduled_for).second) << one.cron;
   }
+}
+
+TEST_F(Operator, ChangesTimesWithTheClockRightWithoutLosingWhatIsNew) {
+  schedule::Schedule schedule = World::ten_minutely();
+  schedule.cron = {"0 * * * *"};
+  world_.put(schedule);
+  world_.attend_at(kStart + 65min);
+  EXPECT_EQ(world_.put(World::ten_minutely()).next_at, kStart + 70min) << "before the old one's 11:00";
+}
+
+TEST_F(Operator, ChangesTimesOfAScheduleOfEverySecondAfterTheClockWasSetBackByAYear) {
+  schedule::Schedule schedule = World::ten_minutely(OverlapPolicy::skip);
+  schedule.cron = {"* * * * 1-2 *"};
+  World::must(world_.scheduler->put(schedule));
+  auto row = world_.find().value();
+  row.next_at = kStart + 24h * 365;  // all of a year were accounted for
+  row.wake_up_at = row.next_at;
+  World::must(world_.store.transact([&](store::Transaction& transaction) -> Result<void> {
+    TRY(transaction.schedules().update({&row, 1}));
+    return {};
+  }));
+  EXPECT_EQ(world_.put(World::ten_minutely()).next_at, kStart + 24h * 365 - 9h)
+      << "behind the last second of February, which is the 28th";
 }
 
 TEST_F(Operator, PausesAndResumesByChangingTheDefinition) {
