@@ -300,6 +300,20 @@ TEST_P(JobRunContract, KnowsTheOldestOpenRunOfAJob) {
   EXPECT_EQ(oldest_open("none"), 0U);
 }
 
+TEST_P(JobRunContract, KnowsSeveralOpenRunsOfAJobTheOldestFirst) {
+  JobRun created_first = run(9, JobRunStatus::running);
+  created_first.created_at = at(2);
+  insert({run(1, JobRunStatus::completed), run(3, JobRunStatus::pending), created_first, run(5, JobRunStatus::queued),
+          run(2, JobRunStatus::pending, "other")});
+  const auto oldest = [&](std::size_t count_max) {
+    return numbers(value(
+        read([&](const Transaction& t) { return t.job_runs().oldest_open("outcome-sync", count_max); })));
+  };
+  EXPECT_EQ(oldest(10), (Numbers{9, 3, 5}));
+  EXPECT_EQ(oldest(2), (Numbers{9, 3}));
+  EXPECT_EQ(oldest(0), Numbers{});
+}
+
 TEST_P(JobRunContract, KnowsTheOpenRunsOfSchedules) {
   insert({of_schedule("a", run(5, JobRunStatus::running)), of_schedule("a", run(2, JobRunStatus::pending)),
           of_schedule("a", run(3, JobRunStatus::completed)), of_schedule("b", run(1, JobRunStatus::queued)),

@@ -18,6 +18,11 @@ using schedule::JobRun;
 using schedule::JobRunStatus;
 using store::StoredSchedule;
 
+// Who closes a run and who resumes its schedule may be two processes. Rather a schedule is paused once too often than
+// runs on though the operator said that a failure is to stop it.
+constexpr milliseconds kClocksApart{5'000};
+constexpr std::size_t kJobShownMax = 100;  // of a name in the log
+
 /// Whether the run stands as the event says, so that it may be the one that was published when it ended.
 bool is_how_it_ended(const JobRun& run, const Answer& answer) {
   if (answer.completed) return run.status == JobRunStatus::completed;
@@ -36,13 +41,11 @@ class Applying {
  public:
   explicit Applying(Work& work) : work_(work), runs_(work.transaction().job_runs()) {}
 
-  /// Returns what must come in another round: of several that only say which job, each closes another run.
-  Result<std::vector<const Answer*>> apply(const std::vector<const Answer*>& answers) {
-    std::vector<const Answer*> later;
-    TRY_ASSIGN(const auto of_run, match(answers, later));
+  /// Closes the runs.
+  Result<void> apply(const std::vector<Answer>& answers) {
+    TRY_ASSIGN(const auto of_run, match(answers));
     std::vector<JobRunId> ids;
     for (const auto& [id, about] : of_run) ids.push_back(id);
-    TRY(lock_schedules(ids));
     std::set<JobRunId> closed;
     TRY_ASSIGN(const auto runs, work_.change(std::move(ids), [&](const JobRun& run) -> std::optional<JobRun> {
       closed.erase(run.id);
@@ -61,7 +64,7 @@ class Applying {
       if (run.status != JobRunStatus::failed) continue;
       if (!failed || failed->ended_at < run.ended_at) failed = &failures_.emplace(run.id, run).first->second;
     }
-    return later;
+    return {};
   }
 
   /// What follows for the schedules of all these runs.
@@ -84,60 +87,100 @@ class Applying {
   using ByRun = std::map<JobRunId, std::vector<const Answer*>>;
 
   /// By the run's id, else the trigger's, else the job's oldest open run. Who names a run or a trigger means no other.
-  Result<ByRun> match(const std::vector<const Answer*>& answers, std::vector<const Answer*>& later) {
+  /// The schedules of these runs are locked then: whoever attends to a schedule locks it before its runs, too.
+  Result<ByRun> match(const std::vector<Answer>& answers) {
     std::vector<JobRunId> named;
-    bool any_names = false;
-    for (const Answer* const answer : answers) {
-      if (answer->run) named.push_back(*answer->run);
-      any_names = any_names || answer->run || answer->cause;
+    for (const Answer& answer : answers) {
+      if (answer.run) named.push_back(*answer.run);
     }
     std::ranges::sort(named);
     const auto repeated = std::ranges::unique(named);
     named.erase(repeated.begin(), repeated.end());
-    TRY_ASSIGN(const auto found, runs_.find(named));
-    std::set<JobRunId> known;
-    for (std::size_t i = 0; i < named.size(); ++i) {
-      if (found[i]) known.insert(named[i]);
-    }
+    TRY(learn(named));
 
     ByRun of_run;
     std::vector<const Answer*> caused;
     std::vector<EventId> causes;
-    std::set<std::string_view> jobs;
-    for (const Answer* const answer : answers) {
-      if (answer->run && known.contains(*answer->run)) {
-        of_run[*answer->run].push_back(answer);
-      } else if (answer->cause) {
-        caused.push_back(answer);
-        causes.push_back(*answer->cause);
-      } else if (answer->run) {
+    std::map<std::string_view, std::vector<const Answer*>> nameless;  // by job
+    for (const Answer& answer : answers) {
+      if (answer.run && known_.contains(*answer.run)) {
+        of_run[*answer.run].push_back(&answer);
+      } else if (answer.cause) {
+        caused.push_back(&answer);
+        causes.push_back(*answer.cause);
+      } else if (answer.run) {
         work_.tally().add(AnswerKind::unknown);
-      } else if (any_names || !jobs.insert(answer->job).second) {
-        later.push_back(answer);  // the run that is the oldest now may be meant by another one
       } else {
-        TRY_ASSIGN(const auto oldest, runs_.oldest_open(answer->job));
-        add(of_run, oldest, answer);
+        nameless[answer.job].push_back(&answer);
       }
     }
-    if (caused.empty()) return of_run;
-    TRY_ASSIGN(const auto by_trigger, runs_.find_by_trigger(causes));
-    for (std::size_t i = 0; i < caused.size(); ++i) add(of_run, by_trigger[i], caused[i]);
+    if (!caused.empty()) {
+      TRY_ASSIGN(const auto by_trigger, runs_.find_by_trigger(causes));
+      for (std::size_t i = 0; i < caused.size(); ++i) {
+        if (by_trigger[i]) {
+          of_run[*by_trigger[i]].push_back(caused[i]);
+        } else {
+          work_.tally().add(AnswerKind::unknown);
+        }
+      }
+    }
+    TRY(learn_all(of_run));
+    drop_of_other_jobs(of_run);
+    // A run that another answer means is none of those that are just the oldest.
+    const std::size_t meant = of_run.size();
+    for (const auto& [job, about] : nameless) {
+      TRY_ASSIGN(auto oldest, runs_.oldest_open(job, about.size() + meant));
+      std::erase_if(oldest, [&](const JobRunId& id) { return of_run.contains(id); });
+      for (std::size_t i = 0; i < about.size(); ++i) {
+        if (i < oldest.size()) {
+          of_run[oldest[i]].push_back(about[i]);
+        } else {
+          work_.tally().add(AnswerKind::unknown);
+        }
+      }
+    }
+    TRY(learn_all(of_run));
+    TRY(lock_schedules());
     return of_run;
   }
-  void add(ByRun& of_run, const std::optional<JobRunId>& run, const Answer* answer) {
-    if (run) {
-      of_run[*run].push_back(answer);
-    } else {
-      work_.tally().add(AnswerKind::unknown);
+
+  /// Whose runs these are; once for each run.
+  Result<void> learn(std::span<const JobRunId> ids) {
+    if (ids.empty()) return {};
+    TRY_ASSIGN(const auto found, runs_.find(ids));
+    for (const auto& stored : found) {
+      if (stored) known_.insert_or_assign(stored->run.id, Of{stored->run.job, stored->run.schedule});
     }
+    return {};
+  }
+  Result<void> learn_all(const ByRun& of_run) {
+    std::vector<JobRunId> ids;
+    for (const auto& [id, about] : of_run) {
+      if (!known_.contains(id)) ids.push_back(id);
+    }
+    return learn(ids);
   }
 
-  /// Whoever attends to a schedule locks it before its runs, so they come first here, too.
-  Result<void> lock_schedules(std::span<const JobRunId> ids) {
-    TRY_ASSIGN(const auto runs, runs_.find(ids));
+  /// A worker that confuses jobs, or ids, must not end somebody else's run.
+  void drop_of_other_jobs(ByRun& of_run) {
+    for (auto& [id, about] : of_run) {
+      const std::string& job = known_.at(id).job;
+      std::erase_if(about, [&](const Answer* const answer) {
+        if (answer->job == job) return false;
+        work_.tally().add(AnswerKind::unknown);
+        work_.tally().warnings.push_back(
+            fmt::format("an event says that job '{}' ended, but names run {}, which is of job '{}': it closes nothing",
+                        cut(answer->job, kJobShownMax), id.to_string(), job));
+        return true;
+      });
+    }
+    std::erase_if(of_run, [](const auto& one) { return one.second.empty(); });
+  }
+
+  Result<void> lock_schedules() {
     std::set<std::string> names;
-    for (const auto& stored : runs) {
-      if (stored && !stored->run.schedule.empty()) names.insert(stored->run.schedule);
+    for (const auto& [id, of] : known_) {
+      if (!of.schedule.empty()) names.insert(of.schedule);
     }
     if (names.empty()) return {};
     const std::vector<std::string> in_order(names.begin(), names.end());
@@ -152,10 +195,16 @@ class Applying {
   }
 
   Result<void> pause(StoredSchedule& row, const JobRun& failed) {
-    // A failure from before its definition or its pause was last touched has been dealt with.
-    if (row.paused || *failed.ended_at < row.updated_at) return {};
+    if (row.paused) return {};
     const auto parsed = work_.core().timetables.of(row);
     if (!parsed || !(*parsed)->schedule.pause_on_failure) return {};
+    // A failure from before its definition or its pause was last touched has been dealt with.
+    if (*failed.ended_at < row.updated_at - kClocksApart) {
+      work_.tally().notes.push_back(fmt::format(
+          "schedule '{}' is not paused: run {} failed at {}, before somebody changed or resumed it at {}", row.name,
+          failed.id.to_string(), format_timestamp(*failed.ended_at), format_timestamp(row.updated_at)));
+      return {};
+    }
     row.paused = true;
     row.pause_note =
         cut(fmt::format("run {} failed: {}", failed.id.to_string(), failed.error), schedule::kPauseNoteBytesMax);
@@ -165,8 +214,14 @@ class Applying {
     return {};
   }
 
+  struct Of {
+    std::string job;
+    std::string schedule;
+  };
+
   Work& work_;
   store::JobRunStore& runs_;
+  std::map<JobRunId, Of> known_;
   std::map<std::string, const JobRun*> ended_;  // by schedule: its newest failure among them, or null
   std::map<JobRunId, JobRun> failures_;
 };
@@ -175,12 +230,7 @@ class Applying {
 
 Result<void> apply_answers(Work& work, const std::vector<Answer>& answers) {
   Applying applying(work);
-  std::vector<const Answer*> left;
-  left.reserve(answers.size());
-  for (const Answer& answer : answers) left.push_back(&answer);
-  while (!left.empty()) {
-    TRY_ASSIGN(left, applying.apply(left));
-  }
+  TRY(applying.apply(answers));
   return applying.follow_up();
 }
 

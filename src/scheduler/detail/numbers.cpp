@@ -82,6 +82,7 @@ void Numbers::count(const Tally& tally, Logger& log) {
     if (tally.answers[i] > 0) answers_[i]->add(static_cast<double>(tally.answers[i]));
   }
   for (const std::string& warning : tally.warnings) log.warn("{}", warning);
+  for (const std::string& note : tally.notes) log.info("{}", note);
   if (tally.put_off.empty()) return;
   const std::scoped_lock lock(mutex_);
   for (const auto& [schedule, definition, why] : tally.put_off) {

@@ -24,7 +24,7 @@ inline constexpr std::size_t kClosedByCount = 3;
 enum class AnswerKind {
   matched,  // the run is closed now, or this is how it ended
   late,     // it had ended otherwise
-  unknown,  // there is no such run
+  unknown,  // there is no such run, or it is of another job
 };
 inline constexpr std::size_t kAnswerKindCount = 3;
 [[nodiscard]] std::string_view name(AnswerKind kind);
@@ -46,6 +46,7 @@ struct Tally {
   std::array<std::int64_t, kClosedByCount> closed{};
   std::array<std::int64_t, kAnswerKindCount> answers{};
   std::vector<std::string> warnings;  // for the log
+  std::vector<std::string> notes;     // the same, as information
   std::vector<PutOff> put_off;        // for the log, too, once for each definition
 
   void add(schedule::FireOutcome outcome, schedule::FireCause cause, std::int64_t count) {

@@ -86,6 +86,31 @@ TEST_F(Answers, ThatNameNothingCloseTheOldestOpenRunsOfTheirJobEachOne) {
   EXPECT_EQ(answers("unknown"), 1);
 }
 
+TEST_F(Answers, ThatNameNothingInAFullBatchCloseEachOneOfTheirJobsInOrder) {
+  std::vector<JobRunId> reports;
+  std::vector<JobRunId> syncs;
+  for (int i = 0; i < 300; ++i) {
+    reports.push_back(trigger());
+    syncs.push_back(trigger("outcome-sync"));
+  }
+  std::vector<events::EventPtr> batch;
+  for (int i = 0; i < 250; ++i) {
+    for (const char* job : {"report", "outcome-sync"}) {
+      batch.push_back(
+          world_.event(events::kJobFailed,
+                       fmt::format(R"({{"job":"{}","error":"no {}","failedAt":"2026-03-01T10:00:00Z"}})", job, i)));
+    }
+  }
+  World::must(world_.deliver(batch));
+  for (const auto* ids : {&reports, &syncs}) {
+    for (std::size_t i = 0; i < ids->size(); ++i) {
+      const schedule::JobRun run = world_.run((*ids)[i]);
+      ASSERT_EQ(run.status, i < 250 ? JobRunStatus::failed : JobRunStatus::pending) << i;
+      EXPECT_EQ(run.error, i < 250 ? fmt::format("no {}", i) : "");
+    }
+  }
+}
+
 TEST_F(Answers, ThatNameARunOrATriggerThatIsNotKnownCloseNoOther) {
   const JobRunId open = trigger();
   schedule::JobRun unknown = world_.run(open);
@@ -96,6 +121,36 @@ TEST_F(Answers, ThatNameARunOrATriggerThatIsNotKnownCloseNoOther) {
                     world_.ids.next().to_string())}));
   EXPECT_EQ(world_.run(open).status, JobRunStatus::pending);
   EXPECT_EQ(answers("unknown"), 2);
+}
+
+TEST_F(Answers, OfAnotherJobThanTheRunsCloseNothingAndAreSaid) {
+  const JobRunId open = trigger();
+  schedule::JobRun confused = world_.run(open);
+  confused.job = "outcome-sync";
+  const auto by_trigger =
+      world_.event(events::kJobCompleted, R"({"job":"other","status":"a","completedAt":"2026-03-01T10:00:00Z"})",
+                   world_.run(open).trigger.to_string());
+  std::vector<bus::Delivery> batch(3);
+  batch[0].event = world_.completed(confused);
+  batch[1].event = world_.failed(confused);
+  batch[2].event = by_trigger;
+  ::testing::internal::CaptureStderr();
+  {
+    Logger log(LogLevel::warn);
+    Scheduler scheduler(world_.store, bus::samples::contracts(), World::catalog(), World::check_metadata, world_.ids,
+                        world_.clock, world_.waiter, log, world_.metrics);
+    auto apply = World::must(scheduler.prepare(batch));
+    World::must(world_.store.transact([&](store::Transaction& transaction) { return apply(transaction); }));
+    scheduler.committed();
+  }
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::ranges::count(log, '\n'), 3) << log;
+  EXPECT_THAT(log, HasSubstr("job 'outcome-sync' ended, but names run " + open.to_string() +
+                             ", which is of job 'report': it closes nothing"));
+  EXPECT_EQ(world_.run(open).status, JobRunStatus::pending);
+  EXPECT_EQ(answers("unknown"), 3);
+  World::must(world_.deliver({world_.failed(confused), world_.completed(world_.run(open))}));
+  EXPECT_EQ(world_.run(open).status, JobRunStatus::completed) << "the right one counts beside a wrong one";
 }
 
 TEST_F(Answers, OfATenantCloseNothing) {
@@ -192,6 +247,41 @@ TEST_F(Answers, ThatComeAgainDoNotPauseWhatAnOperatorResumed) {
   world_.attend_at(kStart + 20min);
   World::must(world_.deliver({world_.failed(world_.open_runs()[0])}));
   EXPECT_TRUE(world_.find()->paused);
+}
+
+TEST_F(Answers, PauseAlsoIfWhoClosedTheRunHasAClockThatIsBehind) {
+  world_.put(pausing());
+  world_.attend_at(kStart + 10min);
+  const schedule::JobRun run = world_.runs()[0];
+  world_.clock.advance(1min);
+  World::must(world_.scheduler->pause("often", ""));
+  World::must(world_.scheduler->resume("often"));
+  ManualClock behind(world_.clock.now() - 2s);
+  SystemIdSource its_ids(behind);
+  const auto other = world_.another(behind, its_ids);
+  World::must(world_.deliver({world_.failed(run)}, other.get()));
+  EXPECT_TRUE(world_.find()->paused);
+}
+
+TEST_F(Answers, ThatAreOlderThanTheLastTouchOfAnOperatorAreSaid) {
+  world_.put(pausing());
+  world_.attend_at(kStart + 10min);
+  const schedule::JobRun run = world_.runs()[0];
+  World::must(world_.deliver({world_.failed(run)}));
+  world_.clock.advance(1min);
+  World::must(world_.scheduler->resume("often"));
+  ::testing::internal::CaptureStderr();
+  {
+    Logger log(LogLevel::info);
+    Scheduler scheduler(world_.store, bus::samples::contracts(), World::catalog(), World::check_metadata, world_.ids,
+                        world_.clock, world_.waiter, log, world_.metrics);
+    World::must(world_.deliver({world_.failed(run)}, &scheduler));
+  }
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("schedule 'often' is not paused: run " + run.id.to_string() +
+                        " failed at 2026-03-01T09:10:00.000Z, before somebody changed or resumed it at "
+                        "2026-03-01T09:11:00.000Z"));
+  EXPECT_FALSE(world_.find()->paused);
 }
 
 TEST_F(Answers, ReleaseNothingWhilePausedAndTheFirstThatWaitsWhenResumed) {

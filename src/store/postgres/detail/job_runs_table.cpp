@@ -92,12 +92,14 @@ Result<std::vector<std::optional<JobRunId>>> JobRunsTable::find_by_trigger(std::
   return found;
 }
 
-Result<std::optional<JobRunId>> JobRunsTable::oldest_open(std::string_view job) const {
-  if (!is_text(job)) return std::nullopt;
+Result<std::vector<JobRunId>> JobRunsTable::oldest_open(std::string_view job, std::size_t count_max) const {
+  std::vector<JobRunId> open;
+  if (!is_text(job)) return open;
   TRY_ASSIGN(const Rows rows,
-             connection_.run("SELECT id FROM job_runs WHERE job = $1 AND status <= 2 ORDER BY created_at, id LIMIT 1",
-                             Params().add_text(job)));
-  return rows.empty() ? std::nullopt : std::optional(rows[0].id<JobRunId>(0));
+             connection_.run("SELECT id FROM job_runs WHERE job = $1 AND status <= 2 ORDER BY created_at, id LIMIT $2",
+                             Params().add_text(job).add(count_max)));
+  for (const Row row : rows) open.push_back(row.id<JobRunId>(0));
+  return open;
 }
 
 Result<std::vector<OpenRuns>> JobRunsTable::open_of(std::span<const std::string> schedules,

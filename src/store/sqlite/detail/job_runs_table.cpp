@@ -107,12 +107,11 @@ Result<std::vector<std::optional<JobRunId>>> JobRunsTable::find_by_trigger(std::
   return found;
 }
 
-Result<std::optional<JobRunId>> JobRunsTable::oldest_open(std::string_view job) const {
+Result<std::vector<JobRunId>> JobRunsTable::oldest_open(std::string_view job, std::size_t count_max) const {
   TRY_ASSIGN(
       Statement* const select,
-      connection_.statement("SELECT id FROM job_runs WHERE job = ? AND status <= 2 ORDER BY created_at, id LIMIT 1"));
-  TRY_ASSIGN(const auto ids, read_ids(select->bind_text(job)));
-  return ids.empty() ? std::nullopt : std::optional(ids.front());
+      connection_.statement("SELECT id FROM job_runs WHERE job = ? AND status <= 2 ORDER BY created_at, id LIMIT ?"));
+  return read_ids(select->bind_text(job).bind(static_cast<std::int64_t>(count_max)));
 }
 
 Result<std::vector<OpenRuns>> JobRunsTable::open_of(std::span<const std::string> schedules,
