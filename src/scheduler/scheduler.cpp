@@ -31,28 +31,16 @@ std::unexpected<Error> no_such_schedule(const std::string& name) {
   return fail(ErrorCode::not_found, "no schedule '{}'", name);
 }
 
-/// What is due, as a snapshot says.
-struct Look {
-  std::optional<Timestamp> next_wake_up;
-  std::vector<JobRunId> overdue;
-};
-
-Result<Look> look(Core& core, Timestamp now) {
-  Look found;
-  TRY(core.store.read([&](const store::Transaction& transaction) -> Result<void> {
-    found = {};
-    TRY_ASSIGN(found.next_wake_up, transaction.schedules().next_wake_up());
-    TRY_ASSIGN(found.overdue, transaction.job_runs().due(JobRunStatus::pending, now, kOverdueAtOnce));
-    TRY_ASSIGN(const auto past, transaction.job_runs().past_deadline(now, kOverdueAtOnce));
-    found.overdue.insert(found.overdue.end(), past.begin(), past.end());
-    return {};
-  }));
-  return found;
+/// Whether its answer would be here if there were one. `since`: from when on answers were looked for.
+bool is_given_up(const JobRun& run, Timestamp now, Timestamp since) {
+  if (run.status != JobRunStatus::pending || !run.due_at) return false;
+  const milliseconds grace = std::min(kStartGrace, *run.due_at - run.created_at);
+  return std::max(*run.due_at, since) + grace <= now;
 }
 
-/// How an overdue run ends; nothing: it is not overdue any more.
-std::optional<Ending> ending_of(const Core& core, const JobRun& run, Timestamp now) {
-  if (run.status == JobRunStatus::pending && run.due_at && *run.due_at <= now) {
+/// How an overdue run ends; nothing: it is not overdue any more, or may be answered still.
+std::optional<Ending> ending_of(const Core& core, const JobRun& run, Timestamp now, Timestamp since) {
+  if (is_given_up(run, now, since)) {
     const schedule::JobSpec* const spec = core.catalog.find(run.job);
     const bool taken_here = spec && spec->kind == schedule::JobKind::builtin;
     return Ending{
@@ -71,6 +59,33 @@ std::optional<Ending> ending_of(const Core& core, const JobRun& run, Timestamp n
   return std::nullopt;
 }
 
+/// What is due, as a snapshot says.
+struct Look {
+  std::optional<Timestamp> next_wake_up;
+  std::vector<JobRunId> overdue;  // to be closed
+  bool more_overdue = false;
+};
+
+Result<Look> look(Core& core, Timestamp now, Timestamp since) {
+  Look found;
+  TRY(core.store.read([&](const store::Transaction& transaction) -> Result<void> {
+    found = {};
+    TRY_ASSIGN(found.next_wake_up, transaction.schedules().next_wake_up());
+    TRY_ASSIGN(auto overdue, transaction.job_runs().due(JobRunStatus::pending, now, kOverdueAtOnce));
+    TRY_ASSIGN(const auto past, transaction.job_runs().past_deadline(now, kOverdueAtOnce));
+    overdue.insert(overdue.end(), past.begin(), past.end());
+    if (overdue.empty()) return {};
+    // Here already, so that runs that wait for their answers cost no transaction.
+    TRY_ASSIGN(const auto runs, transaction.job_runs().find(overdue));
+    for (const auto& stored : runs) {
+      if (stored && ending_of(core, stored->run, now, since)) found.overdue.push_back(stored->run.id);
+    }
+    found.more_overdue = found.overdue.size() >= kOverdueAtOnce;
+    return {};
+  }));
+  return found;
+}
+
 std::string how_it_ended(const JobRun& run) {
   return run.error.empty() ? std::string(name(run.status)) : fmt::format("{} ({})", name(run.status), run.error);
 }
@@ -80,26 +95,39 @@ std::string how_it_ended(const JobRun& run) {
 struct Scheduler::State {
   explicit State(auto&&... with) : core(std::forward<decltype(with)>(with)...) {}
 
-  void watch_clock(Timestamp now) {
+  /// Returns since when rounds have gone well.
+  Timestamp watch_clock(Timestamp now) {
     const std::scoped_lock lock(mutex);
     if (last_now && now < *last_now - kClockSetBack) {
+      looking_since.reset();
       core.log.warn("the clock was set back by {}: schedules go on from what they have accounted for",
                     format_duration(*last_now - now));
     }
     last_now = now;
+    if (!looking_since) looking_since = now;
+    return *looking_since;
   }
 
   /// One round, and when the next thing will be due that this look saw.
   Result<Round> round(std::optional<Timestamp>& next) {
     const Timestamp now = core.clock.now();
-    watch_clock(now);
-    TRY_ASSIGN(Look found, look(core, now));
+    auto done = attempt(now, watch_clock(now), next);
+    if (!done) {
+      const std::scoped_lock lock(mutex);
+      looking_since.reset();
+    }
+    return done;
+  }
+
+  Result<Round> attempt(Timestamp now, Timestamp since, std::optional<Timestamp>& next) {
+    TRY_ASSIGN(Look found, look(core, now, since));
     next = found.next_wake_up;
     Round done;
     if (!found.overdue.empty()) {
       TRY(commit(core, [&](Work& work) -> Result<void> {
-        TRY_ASSIGN(const auto closed,
-                   work.close(found.overdue, [&](const JobRun& run) { return ending_of(core, run, work.now()); }));
+        TRY_ASSIGN(const auto closed, work.close(found.overdue, [&](const JobRun& run) {
+          return ending_of(core, run, work.now(), since);
+        }));
         done.closed = closed.size();
         for (const JobRun& run : closed) {
           work.tally().warnings.push_back(
@@ -107,7 +135,7 @@ struct Scheduler::State {
         }
         return {};
       }));
-      done.more = found.overdue.size() >= kOverdueAtOnce;
+      done.more = found.more_overdue;
     }
     if (!found.next_wake_up || *found.next_wake_up > now) return done;
     TRY(core.store.admission());
@@ -140,9 +168,10 @@ struct Scheduler::State {
   }
 
   Core core;
-  std::mutex mutex;  // guards last_now
+  std::mutex mutex;  // guards last_now, looking_since
   std::optional<Timestamp> last_now;
-  Tally prepared;  // of the batch of the consumer loop that was applied last; its thread's
+  std::optional<Timestamp> looking_since;  // the first of the rounds that have all gone well
+  Tally prepared;                          // of the batch of the consumer loop that was applied last; its thread's
 };
 
 Scheduler::Scheduler(store::Store& store, const events::Contracts& contracts, schedule::JobCatalog catalog,

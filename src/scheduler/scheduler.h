@@ -20,6 +20,11 @@
 
 namespace wfo::scheduler {
 
+/// A run that nobody took is closed when this scheduler has looked for answers for so long since the run's
+/// `start_timeout` was over (or for `start_timeout`, if that is shorter): what came while the process was down, or had
+/// no store, may still wait in the queue.
+inline constexpr milliseconds kStartGrace{60'000};
+
 struct SchedulerConfig {
   std::size_t batch_max = 500;  // 1..10000 schedules a transaction
   milliseconds idle_wait{250};  // > 0: between two looks while nothing is due
@@ -73,7 +78,8 @@ class Scheduler final : public delivery::Handler {
     bool more = false;       // something else is due already
     friend bool operator==(const Round&, const Round&) = default;
   };
-  /// One transaction's worth of what is due at `clock.now()`. Errors: as the store.
+  /// One transaction's worth of what is due at `clock.now()`. After an error, and after the clock was set back, all
+  /// runs have `kStartGrace` anew. Errors: as the store.
   [[nodiscard]] Result<Round> run_once();
   /// Until `stop`. The store being away is logged and tried again.
   void run(std::stop_token stop);

@@ -166,7 +166,8 @@ TEST_F(Answers, OfATenantCloseNothing) {
 
 TEST_F(Answers, ThatComeAfterTheEndAreCountedAndChangeNothing) {
   const JobRunId id = trigger();
-  world_.clock.advance(2h);
+  world_.attend();
+  world_.clock.advance(2h + kStartGrace);
   world_.attend();
   const schedule::JobRun closed = world_.run(id);
   ASSERT_EQ(closed.status, JobRunStatus::failed);
@@ -224,7 +225,7 @@ TEST_F(Answers, PauseForAnyFailureButACancellation) {
   world_.deliver_own();
   EXPECT_FALSE(world_.find()->paused);
   world_.attend_at(kStart + 20min);
-  world_.clock.advance(1h);  // nobody takes it
+  world_.clock.advance(1h + kStartGrace);  // nobody takes it
   ASSERT_EQ(World::must(world_.scheduler->run_once()).closed, 1U);
   world_.deliver_own();
   EXPECT_TRUE(world_.find()->paused);

@@ -228,27 +228,69 @@ TEST_F(Fires, LeaveNothingBehindWhenTheProcessDiesBeforeTheCommit) {
 
 class Overdue : public ::testing::Test {
  protected:
+  std::size_t closed_at(Timestamp now) {
+    world_.clock.set(now);
+    return World::must(world_.scheduler->run_once()).closed;
+  }
   World world_;
 };
 
 TEST_F(Overdue, RunsThatNobodyTookAreClosed) {
   const auto here = World::must(world_.scheduler->trigger({.job = "outcome-sync"}));
   const auto elsewhere = World::must(world_.scheduler->trigger({.job = "report"}));
-  world_.clock.set(kStart + 1h - 1ms);
-  EXPECT_EQ(World::must(world_.scheduler->run_once()).closed, 0U);
-  world_.clock.set(kStart + 1h);
-  EXPECT_EQ(World::must(world_.scheduler->run_once()).closed, 1U);
+  EXPECT_EQ(closed_at(kStart), 0U);
+  EXPECT_EQ(closed_at(kStart + 1h + kStartGrace - 1ms), 0U) << "its answer may be on its way";
+  EXPECT_EQ(closed_at(kStart + 1h + kStartGrace), 1U);
   EXPECT_EQ(world_.run(here.run).status, JobRunStatus::failed);
   EXPECT_EQ(world_.run(here.run).error, "nobody took it within 1h after its trigger");
-  world_.clock.set(kStart + 2h);
-  EXPECT_EQ(World::must(world_.scheduler->run_once()).closed, 1U);
+  EXPECT_EQ(closed_at(kStart + 2h + kStartGrace), 1U);
   EXPECT_EQ(world_.run(elsewhere.run).error, "nobody said that it ended within 2h after its trigger");
   EXPECT_EQ(World::must(world_.scheduler->run_once()).closed, 0U);
   const auto ends = world_.log_of(events::kJobFailed);
   ASSERT_EQ(ends.size(), 2U);
   EXPECT_EQ(World::text(*ends[0], "runId"), here.run.to_string());
-  EXPECT_EQ(World::text(*ends[0], "failedAt"), "2026-03-01T10:00:00.000Z");
+  EXPECT_EQ(World::text(*ends[0], "failedAt"), "2026-03-01T10:01:00.000Z");
   EXPECT_EQ(world_.counted("job_runs_closed_total", {{"why", "start_timeout"}}), 2);
+}
+
+TEST_F(Overdue, RunsWhoseTimeWasOverWhileTheProcessWasDownCanStillBeAnswered) {
+  const auto answered = World::must(world_.scheduler->trigger({.job = "outcome-sync"}));
+  const auto silent = World::must(world_.scheduler->trigger({.job = "outcome-sync"}));
+  EXPECT_EQ(closed_at(kStart), 0U);
+  world_.scheduler = world_.another(world_.clock, world_.ids);
+  EXPECT_EQ(closed_at(kStart + 5h), 0U) << "the queue may hold what came meanwhile";
+  EXPECT_EQ(closed_at(kStart + 5h + kStartGrace - 1ms), 0U);
+  World::must(world_.deliver({world_.completed(world_.run(answered.run))}));
+  EXPECT_EQ(closed_at(kStart + 5h + kStartGrace), 1U);
+  EXPECT_EQ(world_.run(answered.run).status, JobRunStatus::completed);
+  EXPECT_EQ(world_.run(silent.run).status, JobRunStatus::failed);
+}
+
+TEST_F(Overdue, RunsCanBeAnsweredForAWhileAfterATroubleOfTheStoreAndAClockThatWasSetBack) {
+  World::must(world_.scheduler->trigger({.job = "outcome-sync"}));
+  EXPECT_EQ(closed_at(kStart), 0U);
+  world_.store.away = true;
+  world_.clock.set(kStart + 2h);
+  EXPECT_FALSE(world_.scheduler->run_once());
+  world_.store.away = false;
+  EXPECT_EQ(closed_at(kStart + 2h + 1s), 0U);
+  EXPECT_EQ(closed_at(kStart + 2h + kStartGrace), 0U);
+  EXPECT_EQ(closed_at(kStart + 90min), 0U) << "set back";
+  EXPECT_EQ(closed_at(kStart + 90min + kStartGrace - 1ms), 0U);
+  EXPECT_EQ(closed_at(kStart + 90min + kStartGrace), 1U);
+}
+
+TEST_F(Overdue, RunsOfAShortStartTimeoutHaveNoLongerGraceThanThat) {
+  schedule::JobSpec brisk{.name = "brisk"};
+  brisk.start_timeout = 2s;
+  Scheduler scheduler(world_.store, bus::samples::contracts(), schedule::JobCatalog({brisk}), World::check_metadata,
+                      world_.ids, world_.clock, world_.waiter, Logger::silent(), world_.metrics);
+  World::must(scheduler.run_once());
+  World::must(scheduler.trigger({.job = "brisk"}));
+  world_.clock.advance(4s - 1ms);
+  EXPECT_EQ(World::must(scheduler.run_once()).closed, 0U);
+  world_.clock.advance(1ms);
+  EXPECT_EQ(World::must(scheduler.run_once()).closed, 1U);
 }
 
 TEST_F(Overdue, RunsThatDoNotEndAreClosedAndWhatWaitedForThemIsTriggered) {

@@ -120,6 +120,8 @@ TEST_F(Loop, SaysWhichScheduleItPausedAndWhichRunItClosed) {
   world_.clock.advance(1h);
   const std::string log = log_of(world_, [&](Scheduler& scheduler) {
     World::must(scheduler.run_once());
+    world_.clock.advance(kStartGrace);
+    World::must(scheduler.run_once());
     std::vector<bus::Delivery> batch(1);
     batch[0].event = world_.log_of(events::kJobFailed).at(0);
     auto apply = World::must(scheduler.prepare(batch));

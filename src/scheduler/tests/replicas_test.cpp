@@ -139,8 +139,8 @@ TEST_F(Replicas, ThatComeLateFindNothingToDo) {
   EXPECT_EQ(World::must(late.run_once()), Scheduler::Round{});
   EXPECT_EQ(world_.told(), "09:10 triggered due");
 
-  world_.clock.advance(1h);
-  ahead_.advance(1h);
+  world_.clock.advance(1h + kStartGrace);
+  ahead_.advance(1h + kStartGrace);
   store.before_transaction = [&] { World::must(other_->run_once()); };
   EXPECT_EQ(World::must(late.run_once()).closed, 0U);
   EXPECT_EQ(world_.log_of(events::kJobFailed).size(), 1U);
