@@ -154,9 +154,9 @@ struct Scheduler::State {
   }
 
   /// An operator's act on a schedule, after what was due has been accounted for.
-  Result<StoredSchedule> act(const std::string& name, FunctionRef<Result<void>(Work&, StoredSchedule&)> body) {
+  Result<StoredSchedule> act(const std::string& name, How how, FunctionRef<Result<void>(Work&, StoredSchedule&)> body) {
     TRY(core.store.admission());
-    TRY(account_before(core, {&name, 1}));
+    TRY(account_before(core, {&name, 1}, how));
     StoredSchedule row;
     TRY(commit(core, [&](Work& work) -> Result<void> {
       TRY_ASSIGN(auto found, work.transaction().schedules().find(name));
@@ -219,7 +219,7 @@ void Scheduler::committed() {
   state_->prepared = {};
 }
 
-Result<void> Scheduler::configure(std::span<const Schedule> schedules) {
+Result<void> Scheduler::configure(std::span<const Schedule> schedules, const std::stop_token& stop) {
   std::map<std::string, Wanted> wanted;
   std::string problems;
   const auto add_problem = [&](std::string_view text) {
@@ -234,7 +234,7 @@ Result<void> Scheduler::configure(std::span<const Schedule> schedules) {
     }
   }
   if (!problems.empty()) return fail(ErrorCode::invalid_argument, "{}", problems);
-  return scheduler::configure(state_->core, wanted);
+  return scheduler::configure(state_->core, wanted, stop);
 }
 
 Result<Scheduler::Round> Scheduler::run_once() {
@@ -321,18 +321,31 @@ Result<StoredSchedule> Scheduler::put(const Schedule& schedule) {
     if (row.origin == ScheduleOrigin::configuration) {
       return fail(ErrorCode::conflict, "schedule '{}' belongs to the configuration; change it there", row.name);
     }
-    return redefine(work, row, wanted);
+    if (row.definition == wanted.definition) return {};
+    Change change{std::move(row), &wanted};
+    TRY(redefine(work, {&change, 1}));
+    row = std::move(change.row);
+    return {};
   }));
   return row;
 }
 
 Result<void> Scheduler::remove(const std::string& name) {
-  TRY(state_->act(name, [&](Work& work, StoredSchedule& row) -> Result<void> {
-    if (row.origin == ScheduleOrigin::configuration) {
-      return fail(ErrorCode::conflict, "schedule '{}' belongs to the configuration; remove it there, or pause it",
-                  row.name);
-    }
-    return work.remove(row);
+  const auto check = [](const StoredSchedule& row) -> Result<void> {
+    if (row.origin != ScheduleOrigin::configuration) return {};
+    return fail(ErrorCode::conflict, "schedule '{}' belongs to the configuration; remove it there, or pause it",
+                row.name);
+  };
+  // Before what is late is skipped, which is no use to a schedule that stays.
+  std::optional<StoredSchedule> found;
+  TRY(state_->core.store.read([&](const store::Transaction& transaction) -> Result<void> {
+    TRY_ASSIGN(found, transaction.schedules().find(name));
+    return {};
+  }));
+  if (found) TRY(check(*found));
+  TRY(state_->act(name, kGivenUp, [&](Work& work, StoredSchedule& row) -> Result<void> {
+    TRY(check(row));
+    return work.remove({&row, 1});
   }));
   return {};
 }
@@ -342,8 +355,8 @@ Result<StoredSchedule> Scheduler::pause(const std::string& name, std::string_vie
     return fail(ErrorCode::invalid_argument, "note: {} bytes; allowed: a text of up to {} bytes", note.size(),
                 schedule::kPauseNoteBytesMax);
   }
-  return state_->act(name, [&](Work& work, StoredSchedule& row) -> Result<void> {
-    TRY(work.account(row, Jitter::waited_for));
+  return state_->act(name, kPaused, [&](Work& work, StoredSchedule& row) -> Result<void> {
+    TRY(work.account(row, kPaused));
     row.paused = true;
     row.pause_note = note;
     row.updated_at = work.now();
@@ -352,9 +365,9 @@ Result<StoredSchedule> Scheduler::pause(const std::string& name, std::string_vie
 }
 
 Result<StoredSchedule> Scheduler::resume(const std::string& name) {
-  return state_->act(name, [&](Work& work, StoredSchedule& row) -> Result<void> {
+  return state_->act(name, {}, [&](Work& work, StoredSchedule& row) -> Result<void> {
     if (!row.paused) return fail(ErrorCode::conflict, "schedule '{}' is not paused", row.name);
-    TRY(work.account(row, Jitter::waited_for));
+    TRY(work.account(row));
     row.paused = false;
     row.pause_note.clear();
     row.updated_at = work.now();
@@ -367,7 +380,7 @@ Result<StoredSchedule> Scheduler::resume(const std::string& name) {
 Result<std::vector<schedule::PlannedFire>> Scheduler::backfill(const std::string& name, Timestamp from, Timestamp to,
                                                                schedule::OverlapPolicy overlap) {
   std::vector<schedule::PlannedFire> fires;
-  TRY(state_->act(name, [&](Work& work, StoredSchedule& row) -> Result<void> {
+  TRY(state_->act(name, {}, [&](Work& work, StoredSchedule& row) -> Result<void> {
     TRY_ASSIGN(fires, work.backfill(row, from, to, overlap));
     return {};
   }));

@@ -66,10 +66,12 @@ class Scheduler final : public delivery::Handler {
   void committed() override;
 
   /// Makes the schedules of the configuration (origin `configuration`) those of the store: new ones begin now; changed
-  /// ones, and those that are not among them any more (they are removed), are first accounted for up to now as they
-  /// were. Paused and note stay as an operator left them. Errors: `invalid_argument` a schedule that is not valid;
-  /// `conflict` a name that is taken by the API; then nothing is changed.
-  [[nodiscard]] Result<void> configure(std::span<const schedule::Schedule> schedules);
+  /// ones are first accounted for up to now as they were; those that are not among them any more are removed as by
+  /// `remove`. Paused and note stay as an operator left them. `batch_max` of them are one transaction. Errors:
+  /// `invalid_argument` a schedule that is not valid, `conflict` a name that is taken by the API: then nothing is
+  /// changed (but if the API takes the name at this very moment); `unavailable` it was stopped, or as the store: what
+  /// was changed is, and the same again does the rest.
+  [[nodiscard]] Result<void> configure(std::span<const schedule::Schedule> schedules, const std::stop_token& stop = {});
 
   struct Round {
     std::size_t schedules = 0;  // attended to
@@ -91,10 +93,12 @@ class Scheduler final : public delivery::Handler {
   [[nodiscard]] Result<TriggerAnswer> trigger(const TriggerRequest& request);
   /// Makes or changes a schedule of the API. Errors: `invalid_argument`; `conflict` it belongs to the configuration.
   [[nodiscard]] Result<store::StoredSchedule> put(const schedule::Schedule& schedule);
-  /// Errors: `not_found`; `conflict` it belongs to the configuration.
+  /// What is late (`schedule::kLate`) and was not triggered yet is skipped, cause `paused`; what is due just now is
+  /// triggered. Errors: `not_found`; `conflict` it belongs to the configuration.
   [[nodiscard]] Result<void> remove(const std::string& name);
-  /// What was due before is accounted for first. Again: only the note changes. Errors: `not_found`;
-  /// `invalid_argument` a note that is longer than `kPauseNoteBytesMax`, or no text.
+  /// What is late (`schedule::kLate`) and was not triggered yet is skipped at once: nothing is caught up with first.
+  /// What is due just now is triggered. Again: only the note changes. Errors: `not_found`; `invalid_argument` a note
+  /// that is longer than `kPauseNoteBytesMax`, or no text.
   [[nodiscard]] Result<store::StoredSchedule> pause(const std::string& name, std::string_view note);
   /// What was due meanwhile is accounted for as skipped. Errors: `not_found`; `conflict` it is not paused.
   [[nodiscard]] Result<store::StoredSchedule> resume(const std::string& name);

@@ -47,6 +47,28 @@ std::optional<Timestamp> due_at(const schedule::Timetable& timetable, const std:
   return fire ? std::optional(timetable.due_at(*fire)) : std::nullopt;
 }
 
+bool has_other_times(const Schedule& one, const Schedule& other) {
+  return one.cron != other.cron || one.time_zone != other.time_zone;
+}
+
+/// `old`: what is given up, null where it cannot be read.
+Result<void> account_for_old(Work& work, std::span<Change> changes, std::span<const ParsedPtr> old) {
+  for (const Jitter jitter : {Jitter::waited_for, Jitter::ignored}) {
+    std::vector<StoredSchedule> rows;
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < changes.size(); ++i) {
+      if (!old[i]) continue;
+      const bool other_times = has_other_times(old[i]->schedule, changes[i].wanted->parsed->schedule);
+      if (other_times != (jitter == Jitter::ignored)) continue;
+      rows.push_back(changes[i].row);
+      places.push_back(i);
+    }
+    TRY(work.account(rows, {.jitter = jitter}));
+    for (std::size_t i = 0; i < rows.size(); ++i) changes[places[i]].row = std::move(rows[i]);
+  }
+  return {};
+}
+
 /// The names of the configuration's schedules that are not what is wanted, and of those that are not there; and those
 /// that belong to the API, for an error.
 struct Differences {
@@ -105,17 +127,20 @@ Result<Wanted> check_schedule(const Core& core, const Schedule& schedule) {
   return wanted;
 }
 
-Result<void> account_before(Core& core, std::span<const std::string> names) {
+Result<void> account_before(Core& core, std::span<const std::string> names, How how, const std::stop_token& stop) {
   for (std::size_t begin = 0; begin < names.size(); begin += core.config.batch_max) {
     const auto some = names.subspan(begin, std::min(core.config.batch_max, names.size() - begin));
     for (bool more = true; more;) {
+      if (stop.stop_requested()) return fail(ErrorCode::unavailable, "stopped while schedules were accounted for");
       TRY(commit(core, [&](Work& work) -> Result<void> {
         TRY_ASSIGN(auto found, work.transaction().schedules().find(some));
         std::vector<StoredSchedule> due;
         for (auto& row : found) {
-          if (row && row->wake_up_at && *row->wake_up_at <= work.now()) due.push_back(*std::move(row));
+          if (!row) continue;
+          const auto& when = how.jitter == Jitter::ignored ? row->next_at : row->wake_up_at;
+          if (when && *when <= work.now()) due.push_back(*std::move(row));
         }
-        TRY_ASSIGN(const auto attended, work.attend(due));
+        TRY_ASSIGN(const auto attended, work.attend(due, how));
         more = attended.more;
         return {};
       }));
@@ -138,74 +163,105 @@ StoredSchedule new_row(const Wanted& wanted, ScheduleOrigin origin, Timestamp no
   return row;
 }
 
-Result<void> redefine(Work& work, StoredSchedule& row, const Wanted& wanted) {
-  if (row.definition == wanted.definition) return {};
-  const Schedule& now_wanted = wanted.parsed->schedule;
-  const auto old = work.core().timetables.of(row);
-  if (old) {
-    const Schedule& before = (*old)->schedule;
-    const bool other_times = before.cron != now_wanted.cron || before.time_zone != now_wanted.time_zone;
-    TRY(work.account(row, other_times ? Jitter::ignored : Jitter::waited_for));
-    // What is due still could not be triggered: the new definition accounts for it.
-    const bool accounted = !row.next_at || *row.next_at > work.now();
-    if (other_times && accounted)
-      row.next_at = first_new(wanted.parsed->timetable, (*old)->timetable, row.next_at, work.now());
-    if (before.paused != now_wanted.paused) {
-      row.paused = now_wanted.paused;
-      row.pause_note = now_wanted.pause_note;
-    } else if (row.paused && row.pause_note == before.pause_note) {
-      row.pause_note = now_wanted.pause_note;  // an operator's stays
-    }
-  } else {
-    // What could not be read left fires behind it that nobody has accounted for; the new definition does.
-    work.tally().warnings.push_back(old.error().message);
-    row.paused = now_wanted.paused;
-    row.pause_note = now_wanted.pause_note;
+Result<void> redefine(Work& work, std::span<Change> changes) {
+  std::vector<ParsedPtr> old;
+  for (const Change& change : changes) {
+    auto parsed = work.core().timetables.of(change.row);
+    if (!parsed) work.tally().warnings.push_back(parsed.error().message);
+    old.push_back(parsed ? *std::move(parsed) : nullptr);
   }
-  row.definition = wanted.definition;
-  row.wake_up_at = due_at(wanted.parsed->timetable, row.next_at);
-  row.updated_at = work.now();
-  TRY(work.write(row));
+  TRY(account_for_old(work, changes, old));
+  std::vector<StoredSchedule> rows;
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    StoredSchedule& row = changes[i].row;
+    const auto& [wanted, timetable] = *changes[i].wanted->parsed;
+    if (old[i]) {
+      const Schedule& before = old[i]->schedule;
+      // What is due still could not be triggered: the new definition accounts for it.
+      const bool accounted = !row.next_at || *row.next_at > work.now();
+      if (accounted && has_other_times(before, wanted)) {
+        row.next_at = first_new(timetable, old[i]->timetable, row.next_at, work.now());
+      }
+      if (before.paused != wanted.paused) {
+        row.paused = wanted.paused;
+        row.pause_note = wanted.pause_note;
+      } else if (row.paused && row.pause_note == before.pause_note) {
+        row.pause_note = wanted.pause_note;  // an operator's stays
+      }
+    } else {
+      // What could not be read left fires behind it that nobody has accounted for; the new definition does.
+      row.paused = wanted.paused;
+      row.pause_note = wanted.pause_note;
+    }
+    row.definition = changes[i].wanted->definition;
+    row.wake_up_at = due_at(timetable, row.next_at);
+    row.updated_at = work.now();
+    rows.push_back(row);
+  }
+  TRY(work.write(rows));
   // What waits may be released now.
-  TRY(work.attend({&row, 1}));
+  TRY(work.attend(rows));
+  for (std::size_t i = 0; i < rows.size(); ++i) changes[i].row = std::move(rows[i]);
   return {};
 }
 
-Result<void> configure(Core& core, const std::map<std::string, Wanted>& wanted) {
-  const auto taken = [](const Differences& found) {
-    return fail(ErrorCode::conflict, "schedules that were made through the API have the names {}; remove them first",
-                found.taken);
-  };
-  Differences before;
+namespace {
+
+std::unexpected<Error> taken(std::string_view names) {
+  return fail(ErrorCode::conflict, "schedules that were made through the API have the names {}; remove them first",
+              names);
+}
+
+/// In one transaction.
+Result<void> configure_some(Work& work, const std::map<std::string, Wanted>& wanted,
+                            std::span<const std::string> names) {
+  store::ScheduleStore& schedules = work.transaction().schedules();
+  TRY_ASSIGN(auto rows, schedules.find(names));
+  std::vector<StoredSchedule> added;
+  std::vector<StoredSchedule> removed;
+  std::vector<Change> changes;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto one = wanted.find(names[i]);
+    const bool is_wanted = one != wanted.end();
+    if (!rows[i]) {
+      if (is_wanted) added.push_back(new_row(one->second, ScheduleOrigin::configuration, work.now()));
+    } else if (rows[i]->origin == ScheduleOrigin::api) {
+      if (is_wanted) return taken(fmt::format("'{}'", names[i]));  // put since we looked
+    } else if (!is_wanted) {
+      removed.push_back(*std::move(rows[i]));
+    } else if (rows[i]->definition != one->second.definition) {
+      changes.push_back({*std::move(rows[i]), &one->second});
+    }
+  }
+  TRY(work.remove(removed));
+  TRY(redefine(work, changes));
+  if (added.empty()) return {};
+  TRY_ASSIGN(const auto inserted, schedules.insert(added));
+  const auto refused = std::ranges::find(inserted, false);
+  if (refused == inserted.end()) return {};
+  return work.lose(fmt::format("schedule '{}'", added[static_cast<std::size_t>(refused - inserted.begin())].name));
+}
+
+}  // namespace
+
+Result<void> configure(Core& core, const std::map<std::string, Wanted>& wanted, const std::stop_token& stop) {
+  Differences found;
   TRY(core.store.read([&](const store::Transaction& transaction) -> Result<void> {
-    TRY_ASSIGN(before, differences(transaction, wanted));
+    TRY_ASSIGN(found, differences(transaction, wanted));
     return {};
   }));
-  if (!before.taken.empty()) return taken(before);
-  TRY(account_before(core, before.names));
-  return commit(core, [&](Work& work) -> Result<void> {
-    TRY_ASSIGN(const auto found, differences(work.transaction(), wanted));
-    if (!found.taken.empty()) return taken(found);
-    TRY_ASSIGN(auto rows, work.transaction().schedules().find(found.names));
-    std::vector<StoredSchedule> added;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const auto one = wanted.find(found.names[i]);
-      if (!rows[i]) {
-        if (one != wanted.end()) added.push_back(new_row(one->second, ScheduleOrigin::configuration, work.now()));
-      } else if (rows[i]->origin == ScheduleOrigin::api) {
-        return work.lose(fmt::format("schedule '{}'", rows[i]->name));  // put between the two looks
-      } else if (one == wanted.end()) {
-        TRY(work.remove(*rows[i]));
-      } else {
-        TRY(redefine(work, *rows[i], one->second));
-      }
-    }
-    if (added.empty()) return {};
-    TRY_ASSIGN(const auto inserted, work.transaction().schedules().insert(added));
-    const auto refused = std::ranges::find(inserted, false);
-    if (refused == inserted.end()) return {};
-    return work.lose(fmt::format("schedule '{}'", added[static_cast<std::size_t>(refused - inserted.begin())].name));
-  });
+  if (!found.taken.empty()) return taken(found.taken);
+  const std::span<const std::string> names = found.names;
+  for (std::size_t begin = 0; begin < names.size(); begin += core.config.batch_max) {
+    const auto some = names.subspan(begin, std::min(core.config.batch_max, names.size() - begin));
+    std::vector<std::string> stay;
+    std::vector<std::string> go;
+    for (const std::string& name : some) (wanted.contains(name) ? stay : go).push_back(name);
+    TRY(account_before(core, stay, {}, stop));
+    TRY(account_before(core, go, kGivenUp, stop));
+    TRY(commit(core, [&](Work& work) { return configure_some(work, wanted, some); }));
+  }
+  return {};
 }
 
 }  // namespace wfo::scheduler

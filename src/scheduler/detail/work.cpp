@@ -32,6 +32,18 @@ Result<ParsedPtr> without_jitter(const Parsed& parsed) {
   return std::make_shared<const Parsed>(Parsed{std::move(schedule), std::move(timetable)});
 }
 
+/// What is late is accounted for as skipped, at most as much as a plan holds, and then what is not, by `at_once`.
+schedule::Plan plan_without_late(const Parsed& parsed, const Parsed& at_once, schedule::Situation situation) {
+  schedule::Situation past{.now = situation.now - schedule::kLate - milliseconds(1), .next_at = situation.next_at};
+  past.paused = true;
+  schedule::Plan skipped = schedule::plan_fires(parsed.schedule, parsed.timetable, past);
+  if (skipped.wake_up_at && *skipped.wake_up_at <= past.now) return skipped;
+  situation.next_at = skipped.next_at;
+  schedule::Plan plan = schedule::plan_fires(at_once.schedule, at_once.timetable, situation);
+  plan.fires.insert(plan.fires.begin(), skipped.fires.begin(), skipped.fires.end());
+  return plan;
+}
+
 }  // namespace
 
 JobRun run_of(const schedule::Schedule& schedule, Timestamp fire) {
@@ -65,7 +77,7 @@ struct Work::Attending {
   std::vector<Triggering> triggerings = {};  // of the plan's fires
 };
 
-Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitter) {
+Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, How how) {
   Attended attended;
   if (rows.empty()) return attended;
   std::vector<std::string> names;
@@ -90,8 +102,9 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitte
       continue;
     }
     ++attended.schedules;
-    auto parsed = core_.timetables.of(next);
-    if (parsed && jitter == Jitter::ignored && (*parsed)->schedule.jitter > milliseconds(0)) {
+    const auto stored = core_.timetables.of(next);
+    auto parsed = stored;
+    if (parsed && how.jitter == Jitter::ignored && (*parsed)->schedule.jitter > milliseconds(0)) {
       parsed = without_jitter(**parsed);
     }
     // It must not hold up the others, and nothing is lost: its fires are accounted for when it can be attended to
@@ -112,11 +125,8 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitte
     situation.open_runs = open[i].ids.size();
     situation.buffered = waiting[i].count;
     situation.oldest_asked_for = waiting[i].oldest && waiting[i].oldest->fire.cause == FireCause::backfill;
-    auto plan = schedule::plan_fires((*parsed)->schedule, (*parsed)->timetable, situation);
-    for (const PlannedFire& fire : plan.fires) planned += static_cast<std::size_t>(fire.count);
-    triggers += static_cast<std::size_t>(std::ranges::count_if(plan.fires, is_triggered)) + (plan.release ? 1 : 0);
-    const bool same = plan.next_at == next.next_at && plan.wake_up_at == next.wake_up_at;
-    if (same && plan.fires.empty() && !plan.release) continue;
+    auto plan = how.late == Late::skipped ? plan_without_late(**stored, **parsed, situation)
+                                          : schedule::plan_fires((*parsed)->schedule, (*parsed)->timetable, situation);
     // Before anything is written, as there may be no way to make them.
     const schedule::Schedule& schedule = (*parsed)->schedule;
     auto triggerings = prepare_fires(schedule, plan.fires);
@@ -129,10 +139,20 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitte
         triggerings = std::unexpected(std::move(one).error());
       }
     }
+    if (!triggerings && how.late == Late::skipped) {
+      situation.paused = true;
+      situation.buffered = 0;
+      plan = schedule::plan_fires(schedule, (*parsed)->timetable, situation);
+      triggerings = std::vector<Triggering>();
+    }
     if (!triggerings) {
       put_off(fmt::format("schedule '{}' cannot be triggered: {}", next.name, triggerings.error().message));
       continue;
     }
+    for (const PlannedFire& fire : plan.fires) planned += static_cast<std::size_t>(fire.count);
+    triggers += triggerings->size() + (released ? 1 : 0);
+    const bool same = plan.next_at == next.next_at && plan.wake_up_at == next.wake_up_at;
+    if (same && plan.fires.empty() && !plan.release) continue;
     next.next_at = plan.next_at;
     next.wake_up_at = plan.wake_up_at;
     all.push_back({.row = &rows[i],
@@ -151,6 +171,7 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitte
   std::vector<Timestamp> places;
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (!guarded[i]) {
+      attended.lost = all[i].row->name;
       all[i].parsed = nullptr;
       continue;
     }
@@ -177,21 +198,20 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, Jitter jitte
   return attended;
 }
 
-Result<void> Work::account(StoredSchedule& row, Jitter jitter) {
+Result<void> Work::account(std::span<StoredSchedule> rows, How how) {
   for (;;) {
-    const std::int64_t version = row.version;
-    TRY(attend({&row, 1}, jitter));
-    if (row.version == version && row.wake_up_at && *row.wake_up_at <= now_) {
-      return lose(fmt::format("schedule '{}'", row.name));
-    }
-    if (!row.wake_up_at || *row.wake_up_at > now_) return {};
+    TRY_ASSIGN(const Attended attended, attend(rows, how));
+    if (!attended.lost.empty()) return lose(fmt::format("schedule '{}'", attended.lost));
+    if (!attended.more) return {};
   }
 }
 
-Result<void> Work::write(StoredSchedule& row) {
-  TRY_ASSIGN(const auto written, transaction_.schedules().update({&row, 1}));
-  if (!written.front()) return lose(fmt::format("schedule '{}'", row.name));
-  ++row.version;
+Result<void> Work::write(std::span<StoredSchedule> rows) {
+  TRY_ASSIGN(const auto written, transaction_.schedules().update(rows));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (!written[i]) return lose(fmt::format("schedule '{}'", rows[i].name));
+    ++rows[i].version;
+  }
   return {};
 }
 
@@ -218,13 +238,15 @@ Result<std::vector<PlannedFire>> Work::backfill(StoredSchedule& row, Timestamp f
   return fires;
 }
 
-Result<void> Work::remove(StoredSchedule& row) {
-  TRY(account(row, Jitter::ignored));
-  // They waited since a run was open, and now nobody waits for its end any more.
-  TRY_ASSIGN(const auto count, transaction_.fires().give_up_buffered(row.name, FireCause::overlap, now_));
-  tally_.add(FireOutcome::skipped, FireCause::overlap, static_cast<std::int64_t>(count));
-  TRY_ASSIGN(const bool removed, transaction_.schedules().remove(row.name));
-  if (!removed) return lose(fmt::format("schedule '{}'", row.name));
+Result<void> Work::remove(std::span<StoredSchedule> rows) {
+  TRY(account(rows, kGivenUp));
+  for (const StoredSchedule& row : rows) {
+    // They waited since a run was open, and now nobody waits for its end any more.
+    TRY_ASSIGN(const auto count, transaction_.fires().give_up_buffered(row.name, FireCause::overlap, now_));
+    tally_.add(FireOutcome::skipped, FireCause::overlap, static_cast<std::int64_t>(count));
+    TRY_ASSIGN(const bool removed, transaction_.schedules().remove(row.name));
+    if (!removed) return lose(fmt::format("schedule '{}'", row.name));
+  }
   return {};
 }
 

@@ -20,6 +20,17 @@ inline constexpr std::size_t kCancelsAtOnce = 100;  // runs of one schedule that
 inline constexpr milliseconds kLookAgain{60'000};
 
 enum class Jitter { waited_for, ignored };
+/// What becomes of fires that are late by more than `schedule::kLate`. Skipped: as if the schedule had been paused
+/// then, and what is not late, too, if it cannot be triggered.
+enum class Late { caught_up, skipped };
+struct How {
+  Jitter jitter = Jitter::waited_for;
+  Late late = Late::caught_up;
+};
+
+/// What an operator stops is not caught up with first.
+inline constexpr How kPaused{.late = Late::skipped};
+inline constexpr How kGivenUp{.jitter = Jitter::ignored, .late = Late::skipped};
 
 /// How a run is closed by us.
 struct Ending {
@@ -51,23 +62,26 @@ class Work {
     std::size_t schedules = 0;
     std::size_t triggered = 0;
     bool more = false;  // one is due still, or was left for the next transaction
+    std::string lost;   // one that somebody else wrote meanwhile; "" none
   };
   /// Does for each schedule what `plan_fires` says. One whose definition cannot be read, or whose trigger cannot be
   /// made, is put off by `kLookAgain` and holds up no other. The rows, loaded in this transaction, are afterwards as
   /// they were written; one that somebody else wrote meanwhile stays as it is, and nothing is done for it.
-  Result<Attended> attend(std::span<store::StoredSchedule> rows, Jitter jitter = Jitter::waited_for);
+  Result<Attended> attend(std::span<store::StoredSchedule> rows, How how = {});
   /// `attend` until nothing of it is due any more, or it was put off.
-  Result<void> account(store::StoredSchedule& row, Jitter jitter);
-  /// Writes the row. Errors: `conflict` somebody else was faster.
-  Result<void> write(store::StoredSchedule& row);
+  Result<void> account(std::span<store::StoredSchedule> rows, How how = {});
+  Result<void> account(store::StoredSchedule& row, How how = {}) { return account({&row, 1}, how); }
+  /// Writes the rows. Errors: `conflict` somebody else was faster.
+  Result<void> write(std::span<store::StoredSchedule> rows);
+  Result<void> write(store::StoredSchedule& row) { return write({&row, 1}); }
 
   /// Triggers fires that somebody asked for.
   Result<std::vector<schedule::PlannedFire>> backfill(store::StoredSchedule& row, Timestamp from, Timestamp to,
                                                       schedule::OverlapPolicy overlap);
   /// Triggers a job, and returns the run.
   Result<schedule::JobRun> trigger(schedule::JobRun run, const Asked& asked);
-  /// Gives a schedule up: what was due is accounted for, what waits is skipped.
-  Result<void> remove(store::StoredSchedule& row);
+  /// Gives schedules up: what was due is accounted for as `kGivenUp` says, what waits is skipped.
+  Result<void> remove(std::span<store::StoredSchedule> rows);
 
   /// Asks `decide` about each of the runs that is open, and closes it as it says (nothing: leaves it open), with a
   /// `workflow.job.failed`. Returns those that were closed. Errors: `conflict` somebody else is faster each time.

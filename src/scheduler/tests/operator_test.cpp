@@ -216,20 +216,20 @@ TEST_F(Operator, RemovesAScheduleWithWhatWasDueAccountedForAndWhatWaitsGivenUp) 
   world_.clock.set(kStart + 30min);
   World::must(world_.scheduler->remove("often"));
   EXPECT_FALSE(world_.find());
-  EXPECT_EQ(world_.told(), "09:10 triggered due, 09:20 skipped overlap, 09:30 skipped overlap");
+  EXPECT_EQ(world_.told(), "09:10 triggered due, 09:20 skipped paused, 09:30 skipped overlap");
   EXPECT_EQ(world_.open_runs().size(), 1U);
-  EXPECT_EQ(world_.counted("job_fires_total", {{"outcome", "skipped"}, {"cause", "overlap"}}), 2);
+  EXPECT_EQ(world_.counted("job_fires_total", {{"outcome", "skipped"}, {"cause", "overlap"}}), 1);
   expect_error(world_.scheduler->remove("often"), ErrorCode::not_found, "no schedule 'often'");
 }
 
 TEST_F(Operator, PausesWithANoteThatCanBeChanged) {
   world_.put(World::ten_minutely());
-  world_.clock.set(kStart + 15min);
+  world_.clock.set(kStart + 10min + 30s);
   const auto paused = World::must(world_.scheduler->pause("often", "maintenance"));
   EXPECT_TRUE(paused.paused);
   EXPECT_EQ(paused.pause_note, "maintenance");
   EXPECT_EQ(paused, *world_.find());
-  EXPECT_EQ(world_.told(), "09:10 triggered catch_up") << "what was due before counts";
+  EXPECT_EQ(world_.told(), "09:10 triggered due") << "what is due just now counts";
   EXPECT_EQ(World::must(world_.scheduler->pause("often", "longer")).pause_note, "longer");
   world_.attend_at(kStart + 30min);
   world_.clock.set(kStart + 40min);
@@ -237,9 +237,45 @@ TEST_F(Operator, PausesWithANoteThatCanBeChanged) {
   EXPECT_FALSE(resumed.paused);
   EXPECT_EQ(resumed.pause_note, "");
   EXPECT_EQ(resumed, *world_.find());
-  EXPECT_EQ(world_.told(), "09:10 triggered catch_up, 09:20..09:40 3 skipped paused");
+  EXPECT_EQ(world_.told(), "09:10 triggered due, 09:20..09:40 3 skipped paused");
   world_.attend_at(kStart + 50min);
-  EXPECT_EQ(world_.told(), "09:10 triggered catch_up, 09:20..09:40 3 skipped paused, 09:50 triggered due");
+  EXPECT_EQ(world_.told(), "09:10 triggered due, 09:20..09:40 3 skipped paused, 09:50 triggered due");
+}
+
+TEST_F(Operator, StopsACatchUpByPausing) {
+  schedule::Schedule schedule = World::ten_minutely();
+  schedule.cron = {"* * * * * *"};
+  world_.put(schedule);
+  world_.clock.set(kStart + 24h);
+  World::must(world_.scheduler->run_once());
+  EXPECT_EQ(world_.runs().size(), schedule::kTriggersMax);
+  EXPECT_TRUE(World::must(world_.scheduler->pause("often", "a flood")).paused);
+  EXPECT_EQ(world_.runs().size(), schedule::kTriggersMax + 61) << "and those of the last minute, which are not late";
+  EXPECT_EQ(world_.counted("job_fires_total", {{"outcome", "skipped"}, {"cause", "paused"}}),
+            24 * 3600 - 61 - static_cast<double>(schedule::kTriggersMax));
+  EXPECT_EQ(world_.attend(), 0U);
+  EXPECT_EQ(world_.audit(schedule), "");
+}
+
+TEST_F(Operator, StopsACatchUpByRemoving) {
+  schedule::Schedule schedule = World::ten_minutely();
+  schedule.cron = {"* * * * * *"};
+  schedule.jitter = 1ms;  // of which nobody can tell it from none
+  world_.put(schedule);
+  world_.clock.set(kStart + 24h);
+  World::must(world_.scheduler->remove("often"));
+  EXPECT_FALSE(world_.find());
+  EXPECT_EQ(world_.runs().size(), 61U);
+  EXPECT_EQ(world_.counted("job_fires_total", {{"outcome", "skipped"}, {"cause", "paused"}}), 24 * 3600 - 61);
+}
+
+TEST_F(Operator, DoesNotSkipWhatIsLateOfAScheduleThatCannotBeRemoved) {
+  const schedule::Schedule schedule = World::ten_minutely();
+  World::must(world_.scheduler->configure({&schedule, 1}));
+  world_.clock.set(kStart + 15min);
+  expect_error(world_.scheduler->remove("often"), ErrorCode::conflict, "belongs to the configuration");
+  world_.attend();
+  EXPECT_EQ(world_.told(), "09:10 triggered catch_up");
 }
 
 TEST_F(Operator, IsToldWhatCannotBePausedOrResumed) {
@@ -374,7 +410,7 @@ TEST_F(Configuration, MakesWhatIsNewChangesWhatChangedAndRemovesTheRest) {
   EXPECT_EQ(world_.find("d")->next_at, kStart + 20min);
   EXPECT_EQ(world_.told("a"), "");
   EXPECT_EQ(world_.told("b"), "09:10 triggered catch_up");
-  EXPECT_EQ(world_.told("c"), "09:10 triggered catch_up");
+  EXPECT_EQ(world_.told("c"), "09:10 skipped paused");
   world_.attend();
   EXPECT_EQ(world_.told("a"), "09:10 triggered catch_up");
 }
@@ -415,6 +451,37 @@ TEST_F(Configuration, ChangesNothingIfOneIsWrongAndSaysAllThatIsWrong) {
   expect_error(refused, ErrorCode::invalid_argument, "schedule 'a' stands there twice");
   EXPECT_EQ(world_.find(), before);
   EXPECT_FALSE(world_.find("a"));
+}
+
+TEST_F(Configuration, ChangesManyInTransactionsOfBoundedSizeAndGoesOnWhereItBrokeOff) {
+  world_.use({.batch_max = 7});
+  const auto many = [](OverlapPolicy overlap, int begin) {
+    std::vector<schedule::Schedule> all;
+    for (int i = begin; i < begin + 20; ++i) all.push_back(World::ten_minutely(overlap, fmt::format("s{:02}", i)));
+    return all;
+  };
+  World::must(configure(many(OverlapPolicy::skip, 0)));
+  world_.clock.set(kStart + 10min);
+  // s00 to s09 go, ten change, ten are new: four of them and three of the others in each transaction.
+  const auto wanted = many(OverlapPolicy::allow_all, 10);
+  std::stop_source stop;
+  stop.request_stop();
+  expect_error(world_.scheduler->configure(wanted, stop.get_token()), ErrorCode::unavailable, "stopped");
+  EXPECT_TRUE(world_.find("s00"));
+  world_.store.transactions = 0;
+  world_.store.dies_at = 5;  // each has one before it that accounts for what is due
+  expect_error(configure(wanted), ErrorCode::unavailable, "died");
+  EXPECT_FALSE(world_.find("s00"));
+  EXPECT_TRUE(world_.find("s09"));
+  EXPECT_FALSE(world_.find("s20"));
+  world_.store.dies_at = 0;
+  World::must(configure(wanted));
+  for (const auto& schedule : wanted) EXPECT_EQ(world_.find(schedule.name)->definition, schedule::encode(schedule));
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(world_.told(fmt::format("s{:02}", i)), "09:10 triggered due");
+  EXPECT_FALSE(world_.find("s09"));
+  world_.store.transactions = 0;
+  World::must(configure(many(OverlapPolicy::skip, 10)));
+  EXPECT_LE(world_.store.transactions, 6) << "three to account for what is due, three to change";
 }
 
 TEST_F(Configuration, AccountsForALongOutageBeforeAChange) {

@@ -126,6 +126,7 @@ TEST_F(Untriggerable, CanBePausedResumedAndRemoved) {
   EXPECT_EQ(world_.told(), "09:10..09:20 2 skipped paused");
   World::must(world_.scheduler->remove("often"));
   EXPECT_FALSE(world_.find());
+  EXPECT_EQ(world_.told(), "09:10..09:30 3 skipped paused") << "what cannot be triggered is accounted for all the same";
 }
 
 TEST_F(Untriggerable, IsMendedByAnotherDefinitionAndLosesNoFire) {

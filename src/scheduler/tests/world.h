@@ -31,7 +31,7 @@ class DyingStore final : public store::Store {
  public:
   explicit DyingStore(store::Store& store) : store_(store) {}
   Result<void> transact(FunctionRef<Result<void>(store::Transaction&)> body) override {
-    bool dies = false;
+    bool dies = ++transactions == dies_at;
     for (int left = deaths; left > 0 && !dies;) dies = deaths.compare_exchange_weak(left, left - 1);
     return store_.transact([&](store::Transaction& transaction) -> Result<void> {
       TRY(body(transaction));
@@ -49,6 +49,8 @@ class DyingStore final : public store::Store {
   }
 
   std::atomic<int> deaths = 0;  // of the next transactions
+  std::atomic<int> transactions = 0;
+  std::atomic<int> dies_at = 0;  // this one of them; 0 none
   bool away = false;
   bool full = false;
 
