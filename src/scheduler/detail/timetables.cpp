@@ -24,17 +24,35 @@ Result<ParsedPtr> parse_stored(const store::StoredSchedule& stored) {
   return std::make_shared<const Parsed>(Parsed{*std::move(schedule), *std::move(timetable)});
 }
 
+std::size_t Timetables::bytes_of(const store::StoredSchedule& schedule, const Parsed& parsed) {
+  constexpr std::size_t kOfEntry = 1'000;     // the name twice, the schedule's struct, the map's node
+  constexpr std::size_t kOfExpression = 500;  // its bit sets
+  return kOfEntry + schedule.definition.size() + parsed.schedule.cron.size() * kOfExpression;
+}
+
+void Timetables::forget(Entries::iterator entry) {
+  bytes_ -= entry->second.bytes;
+  entries_.erase(entry);
+}
+
 Result<ParsedPtr> Timetables::of(const store::StoredSchedule& schedule) {
+  // Instead of the text, which would be there a second time; not a short one: who may make schedules must not be able
+  // to make one that stands for another.
+  const Sha256 definition = sha256(schedule.definition);
   {
     const std::scoped_lock lock(mutex_);
     const auto found = entries_.find(schedule.name);
-    if (found != entries_.end() && found->second.definition == schedule.definition) return found->second.parsed;
+    if (found != entries_.end() && found->second.definition == definition) return found->second.parsed;
   }
   TRY_ASSIGN(auto parsed, parse_stored(schedule));
+  const std::size_t bytes = bytes_of(schedule, *parsed);
   const std::scoped_lock lock(mutex_);
-  // Which one goes matters little: all are needed about equally often.
-  if (entries_.size() >= entries_max_ && !entries_.contains(schedule.name)) entries_.erase(entries_.begin());
-  entries_.insert_or_assign(schedule.name, Entry{schedule.definition, parsed});
+  if (const auto before = entries_.find(schedule.name); before != entries_.end()) forget(before);
+  if (bytes > bytes_max_) return parsed;
+  // Which ones go matters little: all are needed about equally often.
+  while (bytes_ + bytes > bytes_max_) forget(entries_.begin());
+  entries_.emplace(schedule.name, Entry{definition, bytes, parsed});
+  bytes_ += bytes;
   return parsed;
 }
 

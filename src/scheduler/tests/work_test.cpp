@@ -111,19 +111,26 @@ TEST_F(OneTransaction, LeavesARunToWhoeverClosedItAtThatMoment) {
   EXPECT_EQ(world_.counted("job_runs_closed_total", {{"why", "cancelled"}}), 0);
 }
 
-TEST(TimetablesCache, KeepsABoundedNumberAndFollowsEachDefinition) {
+TEST(TimetablesCache, HoldsABoundedNumberOfBytesAndFollowsEachDefinition) {
   World world;
-  Timetables timetables(2);
+  const auto small = world.put(World::ten_minutely(schedule::OverlapPolicy::skip, "a"));
+  const std::size_t bytes = Timetables::bytes_of(small, *World::must(parse_stored(small)));
+  EXPECT_LT(bytes, 3'000U);
+  Timetables timetables(2 * bytes + 100);
   for (const char* name : {"a", "b", "c", "a"}) {
     const auto row = world.put(World::ten_minutely(schedule::OverlapPolicy::skip, name));
     EXPECT_EQ(World::must(timetables.of(row))->schedule.name, name);
     EXPECT_LE(timetables.size(), 2U);
   }
+  EXPECT_EQ(timetables.size(), 2U);
   schedule::Schedule changed = World::ten_minutely(schedule::OverlapPolicy::skip, "a");
   const auto before = World::must(timetables.of(world.put(changed)));
   EXPECT_EQ(World::must(timetables.of(world.put(changed))), before) << "read once";
   changed.metadata = R"({"n":1})";
   EXPECT_EQ(World::must(timetables.of(world.put(changed)))->schedule.metadata, changed.metadata);
+  changed.metadata = R"({"n":")" + std::string(60'000, 'x') + R"("})";
+  EXPECT_EQ(World::must(timetables.of(world.put(changed)))->schedule.metadata, changed.metadata);
+  EXPECT_EQ(timetables.size(), 1U) << "one that is larger than all may be is not kept, and drives out no other";
 }
 
 }  // namespace
