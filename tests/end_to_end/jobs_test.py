@@ -371,7 +371,9 @@ class External(unittest.TestCase):
         folder = self.enterContext(temporary_folder())
         self.data = folder / "data"
         (folder / "jobs.yaml").write_text(EXTERNAL)
-        self.server = self.enterContext(Server(self.data, "--set", f"jobs.definitions={folder / 'jobs.yaml'}"))
+        self.clock = WallClock(folder, "2026-03-01T01:00:00Z")
+        self.server = self.enterContext(Server(self.data, "--set", f"jobs.definitions={folder / 'jobs.yaml'}",
+                                               env=self.clock.environment))
 
     def trigger(self, job="crm-export", **metadata):
         status, answer = self.server.ask("POST", f"/api/v1/jobs/{job}/trigger", {"metadata": metadata})
@@ -441,6 +443,7 @@ class External(unittest.TestCase):
         self.assertIn(second["runId"], paused["pauseNote"])
         self.assertIn("the CRM is away", paused["pauseNote"])
         eventually(lambda: self.server.ask("GET", f"{schedule}/fires")[1]["fires"][0]["cause"] == "paused", "a fire that is skipped")
+        self.clock.go_to("2026-03-01T01:05:00Z")
         self.assertEqual(self.server.ask("POST", f"{schedule}/resume", {})[0], 200)
         self.assertNotIn(eventually(open_run, "a run again")["runId"], (first["runId"], second["runId"]))
         # Old news does not pause it again.
