@@ -28,6 +28,8 @@ inline constexpr milliseconds kStartGrace{60'000};
 struct SchedulerConfig {
   std::size_t batch_max = 500;  // 1..10000 schedules a transaction
   milliseconds idle_wait{250};  // > 0: between two looks while nothing is due
+  /// False: nobody here calls `run`, and what follows from the end of a run is left to who does; he looks at once.
+  bool attends = true;
 };
 
 /// Says whether the job's worker could use the metadata; `invalid_argument` names the member (`metadata.from`) and what

@@ -381,6 +381,27 @@ class Schedules(unittest.TestCase):
                              [(f"{DAY}T10:{minute}:00.000Z", "triggered", "backfill") for minute in (30, 40, 50)])
             self.check_triggers(installation, ["a"])
 
+    def test_commands_where_nobody_serves_leave_the_fires_that_are_due_to_the_next_server(self):
+        with Installation(f"{DAY}T10:02:00Z", [schedule(policy, overlap=policy) for policy in POLICIES]) as installation:
+            with installation.serve() as server:
+                installation.clock.go_to(f"{DAY}T10:10:20Z")
+                installation.wait_for(**dict.fromkeys(POLICIES, 1))
+                self.assertEqual(server.stop(), 0)
+            installation.clock.go_to(f"{DAY}T11:05:00Z")
+            for policy in POLICIES:
+                first, = installation.fires(policy)
+                self.assertEqual(installation.ask("jobs", "cancel", first["runId"], "--reason", "a test")["status"], "cancelled")
+            for _ in range(3):  # what follows from these ends
+                for policy in POLICIES:
+                    self.assertEqual(len(installation.fires(policy)), 1, policy)
+            with installation.serve():
+                installation.wait_for(**dict.fromkeys(POLICIES, 6))
+                expected = times("10:10", "11:00")
+                for policy in POLICIES:
+                    found = self.verdicts(installation.fires(policy), expected, policy)
+                    self.assertEqual(sum(count for outcome, _, count in found if outcome == "triggered"),
+                                     6 if policy == "allow_all" else 2, (policy, found))
+
     # Daylight saving.
 
     def daylight_saving(self, steps, table):

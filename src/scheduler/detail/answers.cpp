@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -79,6 +80,7 @@ class Applying {
       if (const JobRun* const failed = ended_.at(row->name)) TRY(pause(*row, *failed));
       rows.push_back(*std::move(row));
     }
+    if (!work_.core().config.attends) return wake_up(rows);
     TRY(work_.attend(rows));
     return {};
   }
@@ -218,6 +220,15 @@ class Applying {
     std::string job;
     std::string schedule;
   };
+
+  Result<void> wake_up(std::span<StoredSchedule> rows) {
+    for (StoredSchedule& row : rows) {
+      if (row.wake_up_at && *row.wake_up_at <= work_.now()) continue;
+      row.wake_up_at = work_.now();
+      TRY(work_.write(row));
+    }
+    return {};
+  }
 
   Work& work_;
   store::JobRunStore& runs_;

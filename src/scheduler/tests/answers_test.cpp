@@ -298,6 +298,30 @@ TEST_F(Answers, ReleaseNothingWhilePausedAndTheFirstThatWaitsWhenResumed) {
   EXPECT_EQ(world_.told(), "09:10 triggered due, 09:20 triggered released, 09:30 skipped paused");
 }
 
+TEST_F(Answers, WhereNobodyAttendsToSchedulesLeaveWhatFollowsToWhoDoes) {
+  world_.put(World::ten_minutely(OverlapPolicy::buffer_one));
+  world_.attend_at(kStart + 10min);
+  world_.attend_at(kStart + 20min);
+  world_.use({.attends = false});
+  world_.clock.set(kStart + 45min);
+  World::must(world_.deliver({world_.completed(world_.open_runs()[0])}));
+  EXPECT_TRUE(world_.open_runs().empty());
+  EXPECT_EQ(world_.told(), "09:10 triggered due, 09:20 buffered overlap");
+  world_.use({});
+  world_.attend_at(kStart + 45min);
+  EXPECT_EQ(world_.told(),
+            "09:10 triggered due, 09:20 triggered released, 09:30 buffered overlap, 09:40 skipped overlap");
+}
+TEST_F(Answers, WhereNobodyAttendsToSchedulesAreNoReasonToWaitForTheNextFire) {
+  world_.put(World::ten_minutely(OverlapPolicy::buffer_one));
+  world_.attend_at(kStart + 10min);
+  world_.attend_at(kStart + 20min);
+  world_.use({.attends = false});
+  World::must(world_.deliver({world_.completed(world_.open_runs()[0])}));
+  world_.use({});
+  world_.attend_at(kStart + 20min);
+  EXPECT_EQ(world_.told(), "09:10 triggered due, 09:20 triggered released");
+}
 TEST_F(Answers, AboutARunWhoseScheduleWasRemovedOnlyCloseIt) {
   world_.put(World::ten_minutely(OverlapPolicy::buffer_all));
   world_.attend_at(kStart + 20min);
