@@ -121,7 +121,11 @@ class Server(Process):
         def port():
             assert self.alive(), f"serve ended with {self.wait()}: {''.join(self.errors)}"
             return re.search(r"http://127\.0\.0\.1:(\d+)", "".join(self.errors))
-        self.port = int(eventually(port, "the server's port")[1])
+        try:
+            self.port = int(eventually(port, "the server's port")[1])
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def stop(self):
