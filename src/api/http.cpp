@@ -91,12 +91,15 @@ std::string_view name(Method method) {
       return "PATCH";
     case Method::delete_:
       return "DELETE";
+    case Method::options:
+      return "OPTIONS";
   }
   return "unknown";
 }
 
 std::optional<Method> parse_method(std::string_view text) {
-  for (const Method method : {Method::get, Method::head, Method::post, Method::put, Method::patch, Method::delete_}) {
+  for (const Method method :
+       {Method::get, Method::head, Method::post, Method::put, Method::patch, Method::delete_, Method::options}) {
     if (text == name(method)) return method;
   }
   return std::nullopt;

@@ -11,8 +11,8 @@
 
 namespace wfo::api {
 
-/// The methods that routes can have; the server answers any other with 501.
-enum class Method { get, head, post, put, patch, delete_ };
+/// The methods that routes can have, and OPTIONS, which the router answers; the server answers any other with 501.
+enum class Method { get, head, post, put, patch, delete_, options };
 [[nodiscard]] std::string_view name(Method method);  // `GET`
 [[nodiscard]] std::optional<Method> parse_method(std::string_view text);
 

@@ -29,7 +29,7 @@ bool is_visible(const RouteOptions& options, bool over_local_socket) {
 }  // namespace
 
 void Router::add(Method method, std::string_view pattern, Handler handler, RouteOptions options) {
-  INVARIANT(pattern.starts_with('/') && handler != nullptr);
+  INVARIANT(pattern.starts_with('/') && handler != nullptr && method != Method::options);
   std::vector<Segment> segments;
   for (const auto text : detail::split_path(pattern)) {
     const bool is_parameter = text.starts_with('{') && text.ends_with('}');
@@ -108,6 +108,9 @@ Response Router::handle(Request& request) const {
     if (candidate.method == request.method || (candidate.method == Method::get && request.method == Method::head)) {
       endpoint = &candidate;
     }
+  }
+  if (request.method == Method::options) {
+    return Response{.status = 204, .content_type = {}, .body = {}, .headers = {{"Allow", std::move(allowed)}}};
   }
   if (endpoint == nullptr) {
     Response response = error_response(

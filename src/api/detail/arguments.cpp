@@ -193,6 +193,16 @@ Result<std::string> need_text(json::Value object, std::string_view name, std::si
   return *std::move(text);
 }
 
+Result<std::string> need_text_of_bytes(json::Value object, std::string_view name, std::size_t bytes_max) {
+  const auto member = object.find(name);
+  auto text = member ? member->string() : std::nullopt;
+  if (!text || text->empty() || text->size() > bytes_max) {
+    return fail(ErrorCode::invalid_argument, "member '{}' of the body is {}; allowed: a text of 1..{} bytes", name,
+                member ? shown(member->raw()) : "missing", bytes_max);
+  }
+  return *std::move(text);
+}
+
 Result<Timestamp> need_time(json::Value object, std::string_view name) {
   const auto member = object.find(name);
   const auto time = member ? member->timestamp() : std::nullopt;

@@ -83,6 +83,9 @@ template <class T>
 /// The same for a member that must be there.
 [[nodiscard]] Result<std::string> need_text(json::Value object, std::string_view name, std::size_t length_max);
 
+/// The same with a limit in bytes, for what is judged by bytes elsewhere, too.
+[[nodiscard]] Result<std::string> need_text_of_bytes(json::Value object, std::string_view name, std::size_t bytes_max);
+
 /// The moment in member `name`, which must be there.
 [[nodiscard]] Result<Timestamp> need_time(json::Value object, std::string_view name);
 

@@ -175,7 +175,7 @@ RequestReader::Outcome RequestReader::judge_header(bool body_has_begun) {
 
   if (const auto refused = judge_framing()) return *refused;
   if (!method) {
-    return refuse(501, fmt::format("the method is '{}'; allowed: GET, HEAD, POST, PUT, PATCH, DELETE",
+    return refuse(501, fmt::format("the method is '{}'; allowed: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
                                    shown(view(message.method_string()))));
   }
   request_.method = *method;

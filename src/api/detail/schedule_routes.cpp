@@ -136,7 +136,7 @@ Answer remove(const Services& services, const Request& request) {
 Answer pause(const Services& services, const Request& request) {
   TRY(allow_parameters(request, {}));
   TRY_ASSIGN(const auto body, read_object(request, {"note"}));
-  TRY_ASSIGN(const auto note, need_text(body.root(), "note", kNoteMax));
+  TRY_ASSIGN(const auto note, need_text_of_bytes(body.root(), "note", schedule::kPauseNoteBytesMax));
   TRY_ASSIGN(const auto stored, services.scheduler.pause(request.path_parameter("name"), note));
   return show_schedule(services, stored.name);
 }

@@ -85,7 +85,6 @@ const std::vector<Row>& rows() {
 
       {"Trace", "TRACE /x HTTP/1.1\r\nHost: localhost\r\n\r\n", 501},
       {"Connect", "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 501},
-      {"Options", "OPTIONS /x HTTP/1.1\r\nHost: localhost\r\n\r\n", 501},
       {"UnknownMethod", "BREW /x HTTP/1.1\r\nHost: localhost\r\n\r\n", 501},
       {"LowerCaseMethod", "get /x HTTP/1.1\r\nHost: localhost\r\n\r\n", 501},
 

@@ -85,6 +85,17 @@ TEST_F(RouterTest, NamesTheAllowedMethodsWith405) {
   EXPECT_EQ(ask(Method::put, "/runs").status, 405);
 }
 
+TEST_F(RouterTest, AnswersOptionsByTheMethodsOfThePath) {
+  router.add(Method::get, "/runs", says("list"));
+  router.add(Method::post, "/runs", says("start"));
+  router.add(Method::delete_, "/runs", says("gone"), {.local_only = true});
+  const auto response = ask(Method::options, "/runs");
+  EXPECT_EQ(response.status, 204);
+  EXPECT_EQ(response.body, "");
+  EXPECT_EQ(response.headers.find("Allow"), "GET, HEAD, POST");
+  EXPECT_EQ(ask(Method::options, "/nothing").status, 404);
+}
+
 TEST_F(RouterTest, TellsTheMethodsOfOnePathApart) {
   router.add(Method::get, "/plans/{name}", says("show"));
   router.add(Method::put, "/plans/{name}", says("put"));

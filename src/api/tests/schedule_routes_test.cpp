@@ -180,6 +180,16 @@ TEST_F(ScheduleRoutes, WantANoteForAPause) {
   EXPECT_EQ(text_at(get(path("nightly")), "paused"), "false");
 }
 
+TEST_F(ScheduleRoutes, LimitANoteByItsBytes) {
+  make("nightly");
+  std::string note;
+  for (int i = 0; i < 500; ++i) note += "\u00fc";  // two bytes each
+  EXPECT_EQ(post(path("nightly", "/pause"), fmt::format(R"({{"note":"{}"}})", note)).status, 200);
+  const auto refused = post(path("nightly", "/pause"), fmt::format(R"({{"note":"{}x"}})", note));
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(error(refused), HasSubstr("allowed: a text of 1..1000 bytes"));
+}
+
 TEST_F(ScheduleRoutes, AnswerUnknownSchedulesWith404) {
   EXPECT_EQ(error(get(path("nightly"))), "there is no schedule 'nightly'");
   for (const auto& [act, body] : {std::pair{"/pause", R"({"note":"x"})"},
