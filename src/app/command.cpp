@@ -94,7 +94,7 @@ Result<Gateway*> Command::gateway(bool makes_installation) {
     return fail(ErrorCode::not_found, "there is no installation in '{}'; `wfo analyze` and `wfo serve` make one",
                 config->data_dir.string());
   }
-  TRY_ASSIGN(gateway_, open_gateway(*config, logger()));
+  TRY_ASSIGN(gateway_, open_gateway(*config, logger(), gateway_options));
   return gateway_.get();
 }
 
@@ -130,7 +130,7 @@ void add_verbs(CLI::App& app, Command& command) {
   app.footer(
       "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 verification failed, 5 unavailable.\n"
       "Settings come from flags over WFO_… variables over --config over defaults; see `wfo config show`.");
-  app.set_version_flag("--version", std::string(kVersion));
+  app.set_version_flag("--version", WFO_VERSION);  // CMakeLists.txt
   // CLI11 names what it was given, which may be an address in the wrong place.
   app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
     return redacted(CLI::FailureMessage::simple(failed, error));

@@ -57,6 +57,8 @@ class Command {
   [[nodiscard]] bool quiet() const { return quiet_; }
 
   std::function<Result<int>()> action;
+  /// What the verb wants of the gateway; before it asks for it.
+  GatewayOptions gateway_options;
 
  private:
   std::string config_file_;

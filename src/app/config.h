@@ -26,8 +26,6 @@
 
 namespace wfo::app {
 
-inline constexpr std::string_view kVersion = "0.1.0";
-
 /// Everything that can be configured: the parts' own structs, with their own defaults.
 struct Config {
   std::filesystem::path data_dir = "data";

@@ -26,14 +26,16 @@ bool is_repeatable(api::Method method, std::string_view target) {
 /// socket. In PostgreSQL the processes that serve it do the work, and this one only asks.
 class Own {
  public:
-  static Result<std::unique_ptr<Own>> open(const Config& config, Logger& log) {
+  static Result<std::unique_ptr<Own>> open(const Config& config, Logger& log, GatewayOptions options) {
     auto own = std::make_unique<Own>(config.shutdown_grace);
     if (store_kind(config) == StoreKind::postgres) {
       own->log_ = std::make_unique<Logger>(std::max(config.log_level, LogLevel::warn));
-      TRY_ASSIGN(own->runtime_, Runtime::open(config, *own->log_, {.works = false}));
+      TRY_ASSIGN(own->runtime_, Runtime::open(config, *own->log_, {.works = false, .needs_jobs = options.needs_jobs}));
       return own;
     }
-    TRY_ASSIGN(own->runtime_, Runtime::open(config, log, {}));
+    TRY_ASSIGN(
+        own->runtime_,
+        Runtime::open(config, log, {.works_batch_jobs = options.works_batch_jobs, .needs_jobs = options.needs_jobs}));
     api::HttpConfig http = config.http;
     http.port = std::nullopt;
     http.socket_path = socket_path(config);
@@ -66,14 +68,15 @@ class Own {
 
 class InstallationGateway final : public Gateway {
  public:
-  InstallationGateway(const Config& config, Logger& log) : config_(config), log_(log) {}
+  InstallationGateway(const Config& config, Logger& log, GatewayOptions options)
+      : config_(config), log_(log), options_(options) {}
 
   /// Finds who has the directory, or takes it. Whoever holds it may not listen yet, or no more: lock and socket are
   /// tried in turn.
   Result<void> reach() {
     const auto until = std::chrono::steady_clock::now() + kReachWaitMax;
     for (;;) {
-      auto own = Own::open(config_, log_);
+      auto own = Own::open(config_, log_, options_);
       if (own) {
         own_ = *std::move(own);
         return {};
@@ -103,9 +106,12 @@ class InstallationGateway final : public Gateway {
     }
   }
 
+  bool does_the_work() const override { return own_ != nullptr && store_kind(config_) == StoreKind::sqlite; }
+
  private:
   const Config& config_;
   Logger& log_;
+  const GatewayOptions options_;
   delivery::SystemWaiter waiter_;
   std::optional<api::LocalClient> server_;
   std::unique_ptr<Own> own_;
@@ -113,8 +119,8 @@ class InstallationGateway final : public Gateway {
 
 }  // namespace
 
-Result<std::unique_ptr<Gateway>> open_gateway(const Config& config, Logger& log) {
-  auto gateway = std::make_unique<InstallationGateway>(config, log);
+Result<std::unique_ptr<Gateway>> open_gateway(const Config& config, Logger& log, GatewayOptions options) {
+  auto gateway = std::make_unique<InstallationGateway>(config, log, options);
   TRY(gateway->reach());
   return std::unique_ptr<Gateway>(std::move(gateway));
 }

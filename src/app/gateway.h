@@ -20,6 +20,9 @@ class Gateway {
   [[nodiscard]] virtual Result<api::Response> ask(api::Method method, std::string_view target, std::string_view body,
                                                   const api::Headers& headers) = 0;
 
+  /// Whether the work is done by this process, and so ends with it.
+  [[nodiscard]] virtual bool does_the_work() const = 0;
+
   /// The body of a good answer; else the error that the answer is.
   [[nodiscard]] Result<std::string> body(api::Method method, std::string_view target, std::string_view body = {},
                                          const api::Headers& headers = {}) {
@@ -37,12 +40,19 @@ class Gateway {
 
 struct Config;
 
+/// What a verb wants of the installation if it is opened in this process; another one is as it is.
+struct GatewayOptions {
+  bool needs_jobs = false;        // RuntimeOptions::needs_jobs
+  bool works_batch_jobs = false;  // RuntimeOptions::works_batch_jobs, for who waits for the end of a run
+};
+
 /// The process that holds the data directory, through its local socket; or this one, which then answers others there
 /// too, while the gateway lives. Where the store is PostgreSQL, this one, which answers and does no work. When the
 /// process that was asked ends, the next one is found; a request whose answer was lost is sent again where that can do
 /// no harm. `config` and `log` outlive it. Errors: `conflict` another process holds the directory and does not answer;
-/// `unavailable` it cannot be used.
-[[nodiscard]] Result<std::unique_ptr<Gateway>> open_gateway(const Config& config, Logger& log);
+/// `unavailable` it cannot be used; `invalid_argument` the configuration.
+[[nodiscard]] Result<std::unique_ptr<Gateway>> open_gateway(const Config& config, Logger& log,
+                                                            GatewayOptions options = {});
 
 /// A member of an answer as text: a string's characters, any other token as it stands, "" for null or nothing.
 [[nodiscard]] std::string text_at(json::Value value, std::string_view key);

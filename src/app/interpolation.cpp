@@ -2,7 +2,8 @@
 
 namespace wfo::app {
 
-Result<std::string> interpolate(std::string_view text, const std::map<std::string, std::string>& environment) {
+Result<std::string> interpolate(std::string_view text, const std::map<std::string, std::string>& environment,
+                                std::vector<std::string>* used) {
   std::string out;
   for (;;) {
     const auto begin = text.find("${");
@@ -22,6 +23,7 @@ Result<std::string> interpolate(std::string_view text, const std::map<std::strin
     const auto known = environment.find(name);
     if (known != environment.end() && !known->second.empty()) {
       out += known->second;
+      if (used) used->push_back(name);
     } else if (dash != std::string_view::npos) {
       out += inner.substr(dash + 2);
     } else {

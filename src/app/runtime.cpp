@@ -42,6 +42,12 @@ Result<std::optional<analysis::ConfigFile>> read_config_file(const std::filesyst
   return analysis::ConfigFile{file.string(), std::move(text)};
 }
 
+Result<analysis::Analysis> load_analysis(const Config& config) {
+  TRY_ASSIGN(auto rules, read_config_file(config.risk_rules_file));
+  TRY_ASSIGN(auto playbook, read_config_file(config.playbook_file));
+  return analysis::Analysis::load({std::move(rules), std::move(playbook)});
+}
+
 /// A sink that tells somebody what has been committed.
 class ObservedSink final : public delivery::Sink {
  public:
@@ -70,6 +76,26 @@ schedule::JobCatalog builtin_jobs() {
     jobs.push_back({.name = std::string(name), .kind = schedule::JobKind::builtin});
   }
   return schedule::JobCatalog(std::move(jobs));
+}
+
+/// Whether a job that is built in can use the metadata; nobody here knows what others can.
+Result<void> check_builtin_metadata(const schedule::JobSpec& job, json::Value metadata) {
+  if (job.kind != schedule::JobKind::builtin || job.name != jobs::RiskSnapshotBackfill::kName) return {};
+  return jobs::RiskSnapshotBackfill::check_metadata(metadata);
+}
+
+/// All that is wrong, a line each.
+Result<void> check_metadata(const schedule::JobConfiguration& configuration) {
+  std::string problems;
+  for (const auto& schedule : configuration.schedules) {
+    const auto* const job = configuration.catalog.find(schedule.job);
+    TRY_ASSIGN(const auto metadata, json::Document::parse(schedule.metadata));
+    const auto usable = check_builtin_metadata(*job, metadata.root());
+    if (usable) continue;
+    problems += fmt::format("{}schedule '{}': {}", problems.empty() ? "" : "\n", schedule.name, usable.error().message);
+  }
+  if (!problems.empty()) return std::unexpected(Error{ErrorCode::invalid_argument, std::move(problems)});
+  return {};
 }
 
 /// Everything of one consumer, in the order of its construction.
@@ -141,17 +167,37 @@ Result<std::vector<workflow::Definition>> read_definitions(const Config& config,
 Result<schedule::JobConfiguration> read_job_configuration(const Config& config) {
   const auto environment = process_environment();
   std::vector<schedule::JobFile> files;
+  std::vector<std::map<std::string, std::string>> variables;  // of each file
   const auto add = [&](std::string_view text, std::string_view name) -> Result<void> {
-    TRY_ASSIGN(std::string json, yaml_to_json(text, name, environment));
-    files.push_back({std::string(name), std::move(json)});
+    TRY_ASSIGN(auto converted, yaml_to_json(text, name, environment));
+    files.push_back({std::string(name), std::move(converted.json)});
+    variables.push_back(std::move(converted.variables));
     return {};
   };
-  for (const auto& file : embedded::job_definitions()) TRY(add(file.text, file.name));
+  for (const auto& file : embedded::job_definitions()) TRY(add(file.text, fmt::format("built-in {}", file.name)));
   for (const auto& file : config.job_files) {
     TRY_ASSIGN(const std::string text, read_file(file));
     TRY(add(text, file));
   }
-  return schedule::parse_job_files(files, builtin_jobs());
+  auto configuration = schedule::parse_job_files(files, builtin_jobs());
+  if (!configuration) {
+    Error error = std::move(configuration).error();
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      error = with_variables(std::move(error), files[i].name, variables[i]);
+    }
+    return std::unexpected(std::move(error));
+  }
+  TRY(check_metadata(*configuration));
+  return configuration;
+}
+
+Result<void> check_configuration(const Config& config) {
+  TRY(check_pair(config));
+  TRY_ASSIGN(const auto contracts, events::Contracts::load(config.event_bytes_max));
+  TRY(read_definitions(config, *contracts));
+  TRY(read_job_configuration(config));
+  TRY(load_analysis(config));
+  return {};
 }
 
 std::vector<std::string> all_queues() {
@@ -190,6 +236,7 @@ struct Runtime::State {
   std::unique_ptr<const events::Contracts> contracts;
   Stores stores;
   schedule::JobConfiguration job_configuration;
+  bool knows_jobs = true;  // false: there may be more of them than the configuration has
   std::unique_ptr<orchestrator::Orchestrator> orchestrator;
   std::unique_ptr<jobs::BatchJobWorker> batch_jobs;
   std::unique_ptr<scheduler::Scheduler> scheduler;
@@ -265,11 +312,22 @@ struct Runtime::State {
     return {};
   }
 
+  Result<void> read_jobs() {
+    auto read = read_job_configuration(config);
+    if (!read && (options.needs_jobs || options.keeps_schedules)) return std::unexpected(std::move(read).error());
+    knows_jobs = read.has_value();
+    if (!read) log.warn("the jobs and schedules of the configuration are not used: {}", read.error().message);
+    job_configuration =
+        read ? *std::move(read) : schedule::JobConfiguration{.catalog = builtin_jobs(), .schedules = {}};
+    return {};
+  }
+
   Result<void> open_jobs() {
-    TRY_ASSIGN(job_configuration, read_job_configuration(config));
+    TRY(read_jobs());
     if (options.adjust_jobs) options.adjust_jobs(job_configuration);
     const auto& catalog = job_configuration.catalog;
     config.jobs.is_alone = store_kind(config) == StoreKind::sqlite;  // the data directory is ours
+    config.scheduler.attends = options.keeps_schedules;
     std::vector<std::unique_ptr<jobs::Job>> builtin;
     builtin.push_back(std::make_unique<jobs::RiskSnapshotBackfill>(ledger(), store(), config.risk_snapshot_backfill));
     builtin.push_back(std::make_unique<jobs::OutcomeSync>(store(), *contracts, ids, clock, config.outcome_sync));
@@ -289,9 +347,7 @@ struct Runtime::State {
   }
 
   Result<void> open_services() {
-    TRY_ASSIGN(auto rules, read_config_file(config.risk_rules_file));
-    TRY_ASSIGN(auto playbook, read_config_file(config.playbook_file));
-    TRY_ASSIGN(analysis, analysis::Analysis::load({std::move(rules), std::move(playbook)}));
+    TRY_ASSIGN(analysis, load_analysis(config));
     dead_letters = std::make_unique<delivery::DeadLetters>(store(), *contracts, ids, clock, log, metrics);
     intake = std::make_unique<delivery::EventIntake>(store(), *contracts, clock, metrics);
     if (!log_is_bus()) {
@@ -346,7 +402,8 @@ struct Runtime::State {
       role.sink = std::make_unique<delivery::StoreSink>(store(), *role.handler, ids, clock);
       TRY(add_loop(std::move(consumer), std::move(role)));
     }
-    if (has_role(events::kRiskAnalyticsRole)) {
+    // Without the catalogue, triggers of its jobs would fail as those of unknown ones.
+    if (has_role(events::kRiskAnalyticsRole) && knows_jobs) {
       TRY_ASSIGN(auto consumer, buses.bus->consume({.queue = std::string(jobs::BatchJobWorker::kQueue),
                                                     .bindings = jobs::BatchJobWorker::bindings()}));
       RunningRole role;
@@ -496,7 +553,7 @@ void Runtime::start() {
   if (s.has_role(events::kOrchestratorRole) && s.options.keeps_schedules) {
     add_thread("scheduler", [&s](std::stop_token stop) { s.scheduler->run(stop); });
   }
-  if (s.has_role(events::kRiskAnalyticsRole)) {
+  if (s.has_role(events::kRiskAnalyticsRole) && s.options.works_batch_jobs) {
     add_thread("batch jobs", [&s](std::stop_token stop) { s.batch_jobs->run(stop); });
   }
   add_thread("retention", [&s, lease = s.leases ? &s.leases->retention.keeper : nullptr](std::stop_token stop) {

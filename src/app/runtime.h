@@ -36,6 +36,11 @@ struct RuntimeOptions {
   bool run_steps = true;                     // false: nobody answers the steps' requests
   /// Makes the schedules of the configuration those of the installation, and triggers what is due: what a server does.
   bool keeps_schedules = false;
+  /// Works on runs of built-in jobs. A command that ends soon records the triggers and leaves the runs to others.
+  bool works_batch_jobs = false;
+  /// Does not open if the files of jobs and schedules are wrong. Else that is a warning, the built-in jobs are those
+  /// that there are, and triggers stay for who knows the others. Those who keep schedules always need them.
+  bool needs_jobs = false;
   /// Called with each batch that has become durable in the ledger; on the ledger's thread.
   std::function<void(std::span<const bus::Delivery>)> on_ledger_commit = nullptr;
 };
@@ -84,9 +89,11 @@ class Runtime {
 /// The workflow definitions that new runs get: of the configured files, else the built-in ones.
 [[nodiscard]] Result<std::vector<workflow::Definition>> read_definitions(const Config& config,
                                                                          const events::Contracts& contracts);
-/// The jobs and schedules of the built-in file and the configured ones. Errors: `invalid_argument`, all of them;
-/// `not_found` a file.
+/// The jobs and schedules of the built-in file and the configured ones, with metadata that their jobs can use. Errors:
+/// `invalid_argument`, all of them, with the variables of the environment that are to blame; `not_found` a file.
 [[nodiscard]] Result<schedule::JobConfiguration> read_job_configuration(const Config& config);
+/// Whether everything that a server reads of files and settings is good, without a store or a bus. Errors: as `open`.
+[[nodiscard]] Result<void> check_configuration(const Config& config);
 /// The queues of all roles, whichever run in this process, and that of the batch jobs.
 [[nodiscard]] std::vector<std::string> all_queues();
 /// Whether a process serves the data directory: its socket answers.

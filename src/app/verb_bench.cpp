@@ -363,6 +363,7 @@ Result<int> bench_schedules(Command& command, const BenchArguments& arguments) {
   options.job = std::make_unique<EmptyJob>();
   options.adjust_jobs = [&](schedule::JobConfiguration& jobs) { jobs = bench_schedules_of(arguments.workflows); };
   options.keeps_schedules = true;
+  options.works_batch_jobs = true;
   options.on_ledger_commit = [&](std::span<const bus::Delivery> batch) { watch.observe(batch, clock.now()); };
   TRY_ASSIGN(const auto runtime, Runtime::open(config, command.logger(), std::move(options)));
   runtime->start();

@@ -1,4 +1,5 @@
 #include "app/command.h"
+#include "app/runtime.h"
 
 namespace wfo::app {
 
@@ -16,11 +17,12 @@ void add_config(CLI::App& app, Command& command) {
     };
   });
 
-  CLI::App* const check = config->add_subcommand("check", "Say whether the configuration is good, and what is not");
+  CLI::App* const check = config->add_subcommand(
+      "check", "Say whether the configuration and the files that it names are good, and what is not");
   check->callback([&command] {
     command.action = [&command]() -> Result<int> {
       TRY_ASSIGN(const Config* const checked, command.config());
-      TRY(check_pair(*checked));
+      TRY(check_configuration(*checked));
       print(command.json() ? "{\"valid\":true}\n" : "the configuration is good\n");
       return kExitDone;
     };

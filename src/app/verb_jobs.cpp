@@ -1,12 +1,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include "app/command.h"
 #include "app/files.h"
 #include "app/terminal.h"
 #include "app/yaml_json.h"
 #include "base/time.h"
+#include "schedule/job_spec.h"
 
 namespace wfo::app {
 namespace {
@@ -21,6 +23,13 @@ std::string schedule_target(const std::string& name, std::string_view act = "") 
 
 std::string run_target(const std::string& id, std::string_view act = "") {
   return fmt::format("{}/runs/{}{}", kJobs, api::percent_encode(id), act);
+}
+
+/// What is given empty, most often by a variable of the shell that is not set, is not the same as what is not given.
+const CLI::Validator& not_empty() {
+  static const CLI::Validator kNotEmpty(
+      [](std::string& text) { return text.empty() ? std::string("''; allowed: a text that is not empty") : ""; }, "");
+  return kNotEmpty;
 }
 
 /// A query of a target, of what is not empty.
@@ -84,17 +93,22 @@ void print_rest(json::Value page) {
   }
 }
 
-void print_fires(json::Value fires, bool with_schedule) {
-  std::vector<std::string> headers{"FIRST", "LAST", "COUNT", "OUTCOME", "CAUSE", "RULE", "RUN"};
-  if (with_schedule) headers.insert(headers.begin(), "SCHEDULE");
-  Table table(std::move(headers));
-  for (const json::Value fire : fires.elements()) {
+enum class Fires { of_a_schedule, of_all, planned };  // what is only planned has no run yet
+
+void print_fires(json::Value fires, Fires kind) {
+  std::vector<std::pair<std::string, std::string>> columns{{"FIRST", "first"}, {"LAST", "last"},
+                                                           {"COUNT", "count"}, {"OUTCOME", "outcome"},
+                                                           {"CAUSE", "cause"}, {"RULE", "rule"}};
+  if (kind == Fires::of_all) columns.insert(columns.begin(), {"SCHEDULE", "schedule"});
+  if (kind != Fires::planned) columns.emplace_back("RUN", "runId");
+  const auto row_of = [&](const auto& cell) {
     std::vector<std::string> row;
-    if (with_schedule) row.push_back(text_at(fire, "schedule"));
-    for (const auto* const key : {"first", "last", "count", "outcome", "cause", "rule", "runId"}) {
-      row.push_back(text_at(fire, key));
-    }
-    table.add(std::move(row));
+    std::ranges::transform(columns, std::back_inserter(row), cell);
+    return row;
+  };
+  Table table(row_of([](const auto& column) { return column.first; }));
+  for (const json::Value fire : fires.elements()) {
+    table.add(row_of([&](const auto& column) { return text_at(fire, column.second); }));
   }
   print(table.to_text(output_width()));
 }
@@ -120,7 +134,7 @@ void print_schedule(json::Value schedule) {
   if (const auto runs = schedule.find("openRuns"); runs && runs->size() > 0) print_line("open runs", joined(*runs));
   if (const auto fires = schedule.find("lastFires"); fires && fires->size() > 0) {
     print("\n");
-    print_fires(*fires, false);
+    print_fires(*fires, Fires::of_a_schedule);
   }
 }
 
@@ -268,8 +282,10 @@ Result<json::Document> wait_for_end(Command& command, const std::string& job, co
     TRY_ASSIGN(json::Document run, command.ask(api::Method::get, run_target(id)));
     if (!is_open(run.root())) return run;
     if (std::chrono::steady_clock::now() >= until) {
-      return fail(ErrorCode::unavailable, "run {} of {} is {} and has not ended within {}; see `wfo jobs run {}`", id,
-                  job, text_at(run.root(), "status"), format_duration(limit), id);
+      TRY_ASSIGN(const Gateway* const gateway, command.gateway());
+      return fail(ErrorCode::unavailable, "run {} of {} is {} and has not ended within {}; {}see `wfo jobs run {}`", id,
+                  job, text_at(run.root(), "status"), format_duration(limit),
+                  gateway->does_the_work() ? "it waits for whoever serves this installation next; " : "", id);
     }
     if (const auto progress = run.root().find("progress")) {
       bar.show(number_at(*progress, "done"), number_at(*progress, "total"));
@@ -284,6 +300,7 @@ Result<int> trigger(Command& command, const TriggerArguments& arguments) {
     return fail(ErrorCode::invalid_argument, "--wait-max is '{}'; allowed: a duration like 30s or 5m",
                 arguments.wait_max);
   }
+  command.gateway_options.works_batch_jobs = arguments.wait;  // else its end would be waited for in vain
   std::string body = "{}";
   if (!arguments.metadata.empty()) {
     TRY_ASSIGN(const std::string metadata, read_metadata(arguments.metadata));
@@ -330,7 +347,9 @@ Result<int> fires(Command& command, const std::string& name, const Page& page) {
     print(answer.text() + "\n");
     return kExitDone;
   }
-  if (const auto rows = answer.root().find("fires")) print_fires(*rows, name.empty());
+  if (const auto rows = answer.root().find("fires")) {
+    print_fires(*rows, name.empty() ? Fires::of_all : Fires::of_a_schedule);
+  }
   print_rest(answer.root());
   return kExitDone;
 }
@@ -348,38 +367,51 @@ Result<int> resume(Command& command, const std::string& name) {
 }
 
 /// A schedule of a file: JSON as it is, YAML as JSON.
-Result<json::Document> read_schedule(const std::string& file) {
+struct ScheduleFile {
+  json::Document schedule;
+  std::string name;
+  std::map<std::string, std::string> variables;  // JsonOfYaml::variables
+};
+
+Result<ScheduleFile> read_schedule(const std::string& file) {
   TRY_ASSIGN(std::string text, read_file(file));
+  std::map<std::string, std::string> variables;
   auto document = json::Document::parse(text);
   if (!document) {
     if (file.ends_with(".json")) return std::unexpected(with_context(std::move(document).error(), file));
-    TRY_ASSIGN(std::string json, yaml_to_json(text, file, process_environment()));
-    document = json::Document::parse(std::move(json));
+    TRY_ASSIGN(auto converted, yaml_to_json(text, file, process_environment()));
+    document = json::Document::parse(std::move(converted.json));
+    variables = std::move(converted.variables);
   }
   if (!document) return std::unexpected(with_context(std::move(document).error(), file));
-  const auto name = document->root().find("name");
-  if (!name || !name->is_string()) {
-    return fail(ErrorCode::invalid_argument, "{}: member name is {}; it must be a text: the schedule's name", file,
-                name ? name->raw().substr(0, 80) : "missing");
+  const auto member = document->root().find("name");
+  const auto name = member ? member->string() : std::nullopt;
+  if (!name || !schedule::is_job_name(*name)) {
+    Error error{ErrorCode::invalid_argument,
+                fmt::format("{}: name: {}; allowed: {}", file, member ? member->raw().substr(0, 200) : "missing",
+                            schedule::kJobNameAllowed)};
+    return std::unexpected(with_variables(std::move(error), file, variables));
   }
-  return document;
+  return ScheduleFile{*std::move(document), *name, std::move(variables)};
 }
 
 /// The API knows no file; whoever wrote it does.
 Error in_file(Error error, const std::string& file) {
+  if (error.code != ErrorCode::invalid_argument) return error;
   constexpr std::string_view kBody = "the body: ";
   for (std::size_t line = 0; line != std::string::npos;) {
     if (error.message.compare(line, kBody.size(), kBody) == 0) error.message.replace(line, kBody.size(), file + ": ");
     line = error.message.find('\n', line);
     if (line != std::string::npos) ++line;
   }
-  return error;
+  return error.message.starts_with(file) ? error : with_context(std::move(error), file);
 }
 
 Result<int> put(Command& command, const std::string& file) {
-  TRY_ASSIGN(const json::Document schedule, read_schedule(file));
-  const auto answer = command.ask(api::Method::put, schedule_target(text_at(schedule.root(), "name")), schedule.text());
-  if (!answer) return std::unexpected(in_file(answer.error(), file));
+  TRY_ASSIGN(const ScheduleFile read, read_schedule(file));
+  TRY(command.gateway());  // what is wrong with the configuration is not so with this file
+  const auto answer = command.ask(api::Method::put, schedule_target(read.name), read.schedule.text());
+  if (!answer) return std::unexpected(with_variables(in_file(answer.error(), file), file, read.variables));
   return tell(command, *answer, print_schedule);
 }
 
@@ -387,7 +419,13 @@ Result<int> remove(Command& command, const std::string& name) {
   TRY_ASSIGN(Gateway* const gateway, command.gateway());
   TRY_ASSIGN(const api::Headers headers, command.tenant_headers());
   TRY(gateway->body(api::Method::delete_, schedule_target(name), "", headers));
-  if (!command.json()) print(fmt::format("deleted: schedule {}\n", printable(name)));
+  if (command.json()) {
+    std::string text;
+    json::Writer(text).begin_object().key("deleted").string(name).end_object();
+    print(text + "\n");
+  } else {
+    print(fmt::format("deleted: schedule {}\n", printable(name)));
+  }
   return kExitDone;
 }
 
@@ -421,10 +459,7 @@ Result<int> preview(Command& command, const PreviewArguments& arguments) {
   }
   TRY_ASSIGN(const std::string after, read_moment("--after", arguments.after));
   Query query{arguments.name.empty() ? fmt::format("{}/preview", kJobs) : schedule_target(arguments.name, "/preview")};
-  for (const auto& expression : arguments.cron) {
-    if (expression.empty()) return fail(ErrorCode::invalid_argument, "--cron is ''; allowed: an expression");
-    query.add("cron", expression);
-  }
+  for (const auto& expression : arguments.cron) query.add("cron", expression);
   query.add("timeZone", arguments.zone).add("count", std::to_string(arguments.count)).add("after", after);
   TRY_ASSIGN(const json::Document answer, command.ask(api::Method::get, query.target()));
   return tell(command, answer, print_preview);
@@ -448,7 +483,7 @@ Result<int> backfill(Command& command, const BackfillArguments& arguments) {
   TRY_ASSIGN(const json::Document answer,
              command.ask(api::Method::post, schedule_target(arguments.name, "/backfill"), body));
   return tell(command, answer, [](json::Value filled) {
-    if (const auto rows = filled.find("fires")) print_fires(*rows, false);
+    if (const auto rows = filled.find("fires")) print_fires(*rows, Fires::planned);
   });
 }
 
@@ -476,7 +511,7 @@ void add_run_verbs(CLI::App& jobs, Command& command) {
   CLI::App* const trigger_verb = jobs.add_subcommand("trigger",
                                                      "Trigger a job now; where nobody serves the installation, a "
                                                      "built-in one is done here if --wait is given, else by "
-                                                     "whoever opens it next");
+                                                     "whoever serves it next");
   auto triggering = std::make_shared<TriggerArguments>();
   trigger_verb->add_option("JOB", triggering->job, "Its name")->required();
   trigger_verb
@@ -576,6 +611,12 @@ void add_jobs(CLI::App& app, Command& command) {
   jobs->require_subcommand(1);
   add_run_verbs(*jobs, command);
   add_schedule_verbs(*jobs, command);
+  for (CLI::App* const verb : jobs->get_subcommands({})) {
+    for (CLI::Option* const option : verb->get_options()) {
+      if (option->get_items_expected_max() > 0) option->check(not_empty());
+    }
+  }
+  jobs->callback([&command] { command.gateway_options.needs_jobs = true; });
 }
 
 }  // namespace wfo::app

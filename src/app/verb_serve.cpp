@@ -75,7 +75,7 @@ Result<int> serve(Command& command) {
   TRY_ASSIGN(const Config* const config, command.config());
   Logger& log = command.logger();
   std::jthread impatience;  // outlasts the runtime, whose end may take its time, too
-  TRY_ASSIGN(const auto runtime, Runtime::open(*config, log, {.keeps_schedules = true}));
+  TRY_ASSIGN(const auto runtime, Runtime::open(*config, log, {.keeps_schedules = true, .works_batch_jobs = true}));
   signals.hold();
   api::HttpConfig http = config->http;
   http.port = static_cast<std::uint16_t>(config->http_port);

@@ -37,10 +37,15 @@ class JobsVerbs(unittest.TestCase):
             self.assertEqual([run["runId"] for run in runs], [again["runId"], first["runId"]])
             self.assertEqual(run_json("jobs", "run", first["runId"], "--data-dir", data), first)
 
-    def test_a_job_that_nobody_waits_for_is_done_by_who_opens_the_folder_next(self):
+    def test_a_job_that_nobody_waits_for_is_done_by_who_serves_the_folder_next(self):
         with temporary_folder() as folder:
             data, _ = self.installation(folder, rows=5)
             triggered = run_json("jobs", "trigger", "outcome-sync", "--data-dir", data)
+            for verb in (["audit", "search"], ["workflows", "list"], ["jobs", "list"]):
+                self.assertNotIn("given back", run(*verb, "--data-dir", data).stderr)
+            left = run_json("jobs", "run", triggered["runId"], "--data-dir", data)
+            self.assertIn(left["status"], ("pending", "queued"), "who ends soon does not begin it")
+            self.assertNotIn("startedAt", left)
             with Server(data):
                 eventually(lambda: run_json("jobs", "run", triggered["runId"], "--data-dir", data)["status"] == "completed",
                            "the run")
@@ -105,6 +110,11 @@ class JobsVerbs(unittest.TestCase):
                                       "the fire that waited")
                 self.assertEqual(released[0]["scheduledFor"], "2026-02-02T03:00:00.000Z")
 
+                self.assertEqual(jobs("delete", "nightly"), {"deleted": "nightly"})
+                jobs("put", folder / "nightly.json")
+                table = run("jobs", "backfill", "nightly", "--from", "2026-01-01", "--to", "2026-01-02", "--data-dir", data)
+                self.assertEqual(table.stdout.split("\n")[0].split(), ["FIRST", "LAST", "COUNT", "OUTCOME", "CAUSE", "RULE"])
+                self.assertIn("RUN", run("jobs", "fires", "nightly", "--data-dir", data).stdout.split("\n")[0])
                 self.assertEqual(run("jobs", "delete", "nightly", "--data-dir", data).stdout, "deleted: schedule nightly\n")
                 run("jobs", "show", "nightly", "--data-dir", data, code=3)
                 run("jobs", "delete", "outcome-sync", "--data-dir", data, code=1)
@@ -126,6 +136,36 @@ class JobsVerbs(unittest.TestCase):
                     run("jobs", "cancel", newest["runId"], "--reason", "a test", "--data-dir", data)
                     self.assertEqual(waiting.wait(), 1)
                     self.assertRegex("".join(waiting.output), r"status +cancelled")
+
+    def test_who_is_the_process_that_works_says_that_the_run_does_not_go_on(self):
+        with temporary_folder() as folder:
+            data, _ = self.installation(folder, rows=1)
+            (folder / "jobs.yaml").write_text(EXTERNAL)
+            arguments = ["jobs", "trigger", "crm-export", "--wait", "--wait-max", "50ms", "--data-dir", data, "--set",
+                         f"jobs.definitions={folder / 'jobs.yaml'}"]
+            self.assertIn("it waits for whoever serves this installation next", run(*arguments, code=5).stderr)
+            with Server(data, *arguments[-2:]):
+                self.assertNotIn("waits for whoever", run(*arguments, code=5).stderr)
+
+    def test_a_bad_schedule_stops_who_needs_it_and_nobody_else(self):
+        with temporary_folder() as folder:
+            data, _ = self.installation(folder, rows=1)
+            bad = {"OUTCOME_SYNC_CRON": "61 * * * *"}
+            told = "built-in jobs.yaml: schedules[1]: cron (environment OUTCOME_SYNC_CRON): "
+            for arguments in (["config", "check"], ["serve", "--port", 0], ["jobs", "list"],
+                              ["jobs", "trigger", "outcome-sync", "--wait"]):
+                self.assertIn(told, run(*arguments, "--data-dir", data, env=bad, code=2).stderr, arguments)
+            for arguments in (["audit", "search"], ["workflows", "list"]):
+                done = run(*arguments, "--data-dir", data, env=bad)
+                self.assertEqual(done.stdout, run(*arguments, "--data-dir", data).stdout)
+                self.assertIn(told, done.stderr)
+            run("config", "check", "--data-dir", data)
+            (folder / "jobs.yaml").write_text("schedules:\n  - {name: x, job: risk-snapshot-backfill, cron: '@daily', "
+                                              "metadata: {from: soon}}\n")
+            files = ["--set", f"jobs.definitions={folder / 'jobs.yaml'}", "--data-dir", data]
+            for verb in (["config", "check"], ["serve", "--port", 0], ["jobs", "list"]):
+                self.assertIn("metadata.from is \"soon\"", run(*verb, *files, code=2).stderr)
+            run("config", "check", "--set", f"workflows.definitions={folder / 'none.yaml'}", "--data-dir", data, code=3)
 
     def test_a_person_sees_how_far_it_is_and_a_program_does_not(self):
         with temporary_folder() as folder:

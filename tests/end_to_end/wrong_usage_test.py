@@ -60,6 +60,10 @@ class WrongUsage(unittest.TestCase):
             broken = file("broken.yaml", "name: a\njob: [\n")
             wrong = file("wrong.yaml", "name: a\njob: outcome-sink\ncron: 0 25 * * *\ntimeZone: Mars\noverlap: queue\n"
                                        "jitter: 2d\nzone: UTC\n")
+            slash = file("slash.yaml", "name: a/b\njob: outcome-sync\ncron: '@daily'\n")
+            soon = file("soon.yaml", "name: c\njob: risk-snapshot-backfill\ncron: '@daily'\nmetadata: {from: soon}\n")
+            latin = folder / "latin.yaml"
+            latin.write_bytes(b"name: c\njob: outcome-sync\ncron: '@daily'\npaused: true\npauseNote: M\xfcnchen\n")
             good = file("good.yaml", "name: a\njob: outcome-sync\ncron: '@daily'\n")
             run_id = "01956a3e-7d2c-7c1b-9f0e-5b2f1d8a4c11"
             with Server(folder / "data"):
@@ -74,6 +78,22 @@ class WrongUsage(unittest.TestCase):
                         (3, [str(folder / "no.json")], ["trigger", "outcome-sync", "--metadata", f"@{folder}/no.json"]),
                         (2, ["2026-02-01", "2026-01-01", "before"],
                          ["trigger", "risk-snapshot-backfill", "--metadata", '{"from":"2026-02-01","to":"2026-01-01"}']),
+                        (2, ["--metadata", "''"], ["trigger", "outcome-sync", "--metadata", ""]),
+                        (2, ["JOB", "''"], ["trigger", ""]),
+                        (2, ["--job", "''"], ["runs", "--job", ""]),
+                        (2, ["--schedule", "''"], ["runs", "--schedule", ""]),
+                        (2, ["--status", "''"], ["runs", "--status", ""]),
+                        (2, ["RUN", "''"], ["run", ""]),
+                        (2, ["RUN", "''"], ["cancel", "", "--reason", "x"]),
+                        (2, ["NAME", "''"], ["show", ""]),
+                        (2, ["NAME", "''"], ["fires", ""]),
+                        (2, ["NAME", "''"], ["preview", ""]),
+                        (2, ["NAME", "''"], ["delete", ""]),
+                        (2, ["NAME", "''"], ["pause", "", "--note", "x"]),
+                        (2, ["--cron", "''"], ["preview", "--cron", ""]),
+                        (2, [f"{slash}: name: ", "a/b", "1 to 100"], ["put", slash]),
+                        (2, [f"{soon}: ", "metadata.from", "soon"], ["put", soon]),
+                        (2, [f"{latin}:5: ", "UTF-8"], ["put", latin]),
                         (2, ["--wait-max", "'soon'", "5m"], ["trigger", "outcome-sync", "--wait-max", "soon"]),
                         (2, ["'done'", "completed"], ["runs", "--status", "done"]),
                         (2, ["limit", "'0'", "1..1000"], ["runs", "--limit", "0"]),

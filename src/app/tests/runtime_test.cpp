@@ -26,14 +26,14 @@ class RuntimeTest : public testing::Test {
     config_.delivery.retry_first = milliseconds(1);
   }
 
-  std::unique_ptr<Runtime> open() {
-    auto runtime = Runtime::open(config_, Logger::silent(), {});
+  std::unique_ptr<Runtime> open(RuntimeOptions options = {}) {
+    auto runtime = Runtime::open(config_, Logger::silent(), std::move(options));
     EXPECT_TRUE(runtime) << runtime.error().message;
     return runtime ? *std::move(runtime) : nullptr;
   }
   /// The error of an installation that must not open.
-  Error refusal() {
-    const auto runtime = Runtime::open(config_, Logger::silent(), {});
+  Error refusal(RuntimeOptions options = {}) {
+    const auto runtime = Runtime::open(config_, Logger::silent(), std::move(options));
     EXPECT_FALSE(runtime) << "it opened";
     return runtime ? Error{ErrorCode::internal, ""} : runtime.error();
   }
@@ -207,6 +207,87 @@ TEST_F(RuntimeTest, RefusesAConfigurationWhoseFilesAreWrong) {
   EXPECT_THAT(refusal().message, HasSubstr("rules.yaml"));
   config_.risk_rules_file.clear();
   EXPECT_TRUE(open()) << "what failed holds no lock";
+}
+
+TEST_F(RuntimeTest, LeavesBatchJobsToWhoWorksOnThem) {
+  const auto trigger = [this](Runtime& runtime) {
+    return member(ask(runtime, api::Method::post, "/api/v1/jobs/outcome-sync/trigger", "{}"), "runId");
+  };
+  const auto status_of = [this](Runtime& runtime, const std::string& run) {
+    return member(ask(runtime, api::Method::get, "/api/v1/jobs/runs/" + run), "status");
+  };
+  std::string run;
+  {
+    const auto runtime = open();
+    runtime->start();
+    run = trigger(*runtime);
+    ASSERT_TRUE(test::eventually([&] { return status_of(*runtime, run) == "queued"; })) << "it is recorded";
+    // What came later has come through the same queue and the same threads.
+    ASSERT_TRUE(completes(*runtime, start(*runtime, "OPP-1")));
+    runtime->stop();
+    const auto left = ask(*runtime, api::Method::get, "/api/v1/jobs/runs/" + run);
+    EXPECT_EQ(member(left, "status"), "queued");
+    EXPECT_EQ(member(left, "startedAt"), "") << "its time has not begun";
+    EXPECT_EQ(member(left, "attempt"), "0");
+  }
+  const auto runtime = open({.works_batch_jobs = true});
+  runtime->start();
+  EXPECT_TRUE(test::eventually([&] { return status_of(*runtime, run) == "completed"; }));
+}
+
+TEST_F(RuntimeTest, NeedsGoodFilesOfJobsOnlyWhereJobsMatter) {
+  const auto file = (directory_ / "jobs.yaml").string();
+  config_.job_files = {file};
+  std::ofstream(file) << "jobs:\n  - job: export\n";
+  std::string run;
+  {
+    const auto runtime = open();  // it does not take the trigger yet
+    run = member(ask(*runtime, api::Method::post, "/api/v1/jobs/export/trigger", "{}"), "runId");
+  }
+  std::ofstream(file) << "jobs:\n  - job: export\nschedules:\n  - {name: x, job: export, cron: 61 * * * *}\n";
+  for (const auto needs : {&RuntimeOptions::keeps_schedules, &RuntimeOptions::needs_jobs}) {
+    RuntimeOptions options;
+    options.*needs = true;
+    const auto error = refusal(std::move(options));
+    EXPECT_EQ(error.code, ErrorCode::invalid_argument);
+    EXPECT_THAT(error.message, HasSubstr(file + ": schedules[0]: cron: "));
+  }
+  {
+    const auto runtime = open();
+    runtime->start();
+    EXPECT_TRUE(completes(*runtime, start(*runtime, "OPP-1")));
+    runtime->stop();
+    EXPECT_EQ(member(ask(*runtime, api::Method::get, "/api/v1/jobs/runs/" + run), "status"), "pending")
+        << "who does not know the job does not call it unknown";
+  }
+  std::ofstream(file) << "jobs:\n  - job: export\n";
+  const auto runtime = open({.needs_jobs = true});
+  runtime->start();
+  EXPECT_EQ(ask(*runtime, api::Method::post, "/api/v1/jobs/runs/" + run + "/cancel", R"({"reason":"x"})").status, 200);
+}
+
+TEST_F(RuntimeTest, ChecksAConfigurationAsItOpensOne) {
+  EXPECT_TRUE(check_configuration(config_));
+  const auto file = (directory_ / "file.yaml").string();
+  const auto complaint = [&](std::string_view text) {
+    std::ofstream(file) << text;
+    const auto checked = check_configuration(config_);
+    EXPECT_FALSE(checked) << text;
+    EXPECT_EQ(refusal({.keeps_schedules = true}).message, checked ? "" : checked.error().message);
+    return checked ? "" : checked.error().message;
+  };
+  config_.job_files = {file};
+  EXPECT_THAT(complaint("schedules: [{name: x, job: nothing, cron: '@daily'}]"), HasSubstr("'nothing'"));
+  EXPECT_THAT(complaint("schedules: [{name: x, job: risk-snapshot-backfill, cron: '@daily', metadata: {from: soon}}]"),
+              HasSubstr("schedule 'x': metadata.from is \"soon\""));
+  config_.job_files = {(directory_ / "none.yaml").string()};
+  EXPECT_EQ(check_configuration(config_).error().code, ErrorCode::not_found);
+  config_.job_files.clear();
+  config_.workflow_files = {file};
+  EXPECT_THAT(complaint("name: x\ncolour: red\n"), HasSubstr(file));
+  config_.workflow_files.clear();
+  config_.playbook_file = file;
+  EXPECT_THAT(complaint("rules: 5\n"), HasSubstr(file));
 }
 
 TEST_F(RuntimeTest, RefusesAFolderThatIsNone) {

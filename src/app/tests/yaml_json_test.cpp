@@ -7,7 +7,7 @@ namespace {
 
 std::string json_of(std::string_view yaml, const std::map<std::string, std::string>& environment = {}) {
   const auto converted = yaml_to_json(yaml, "jobs.yaml", environment);
-  return converted ? *converted : converted.error().message;
+  return converted ? converted->json : converted.error().message;
 }
 
 TEST(YamlToJson, KeepsTheOrderAndTheKindsOfValues) {
@@ -18,8 +18,11 @@ TEST(YamlToJson, KeepsTheOrderAndTheKindsOfValues) {
       {"a mapping", "b: 1\na: text", R"({"b":1,"a":"text"})"},
       {"a list", "- x\n- [1, 2.5, -3]", R"(["x",[1,2.5,-3]])"},
       {"plain words of the core schema", "[true, false, null, ~]", "[true,false,null,null]"},
+      {"booleans in all their forms", "[true, True, TRUE, false, False, FALSE]", "[true,true,true,false,false,false]"},
+      {"null in all its forms", "[null, Null, NULL, ~, ]", "[null,null,null,null]"},
+      {"other mixtures of cases are text", "[tRUE, fALSE, nULL]", R"(["tRUE","fALSE","nULL"])"},
       {"words of YAML 1.1 are text", "[yes, on, No]", R"(["yes","on","No"])"},
-      {"quoted scalars are text", R"(["true", '5', ""])", R"(["true","5",""])"},
+      {"quoted scalars are text", R"(["true", '5', "", 'NULL', "~", "True"])", R"(["true","5","","NULL","~","True"])"},
       {"numbers that JSON cannot say are text", "[0x1f, 1_000, 007, .5]", R"(["0x1f","1_000","007",".5"])"},
       {"a cron expression", "cron: 0 1 * * 0", R"({"cron":"0 1 * * 0"})"},
       {"a key without value", "metadata:", R"({"metadata":null})"},
@@ -30,9 +33,39 @@ TEST(YamlToJson, KeepsTheOrderAndTheKindsOfValues) {
 }
 
 TEST(YamlToJson, FillsInTheEnvironmentBeforeItLooksAtTheKind) {
-  constexpr std::string_view kYaml = R"({cron: "${CRON:-0 1 * * *}", count: "${COUNT:-5}", plain: ${COUNT:-5}})";
+  constexpr std::string_view kYaml = "cron: \"${CRON:-0 1 * * *}\"\ncount: \"${COUNT:-5}\"\nplain: ${COUNT:-5}";
   EXPECT_EQ(json_of(kYaml), R"({"cron":"0 1 * * *","count":"5","plain":5})");
   EXPECT_EQ(json_of(kYaml, {{"CRON", "@daily"}, {"COUNT", "7"}}), R"({"cron":"@daily","count":"7","plain":7})");
+}
+
+TEST(YamlToJson, TakesWhatTheEnvironmentSaysForWhatItIs) {
+  EXPECT_EQ(json_of("a: ${X}\nb: \"${X}\"", {{"X", "Null"}}), R"({"a":null,"b":"Null"})");
+  EXPECT_EQ(json_of("a: ${X}\nb: \"${X}\"", {{"X", "TRUE"}}), R"({"a":true,"b":"TRUE"})");
+}
+
+TEST(YamlToJson, RemembersWhichValuesCameFromTheEnvironment) {
+  const auto read = yaml_to_json("list:\n  - {cron: ['${A:-x}', '${B}'], note: '${A:-x} ${B}${C}'}\nname: ${B}", "f",
+                                 {{"B", "1"}, {"C", "2"}});
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->variables,
+            (std::map<std::string, std::string>{{"list[0]: cron[1]", "B"}, {"list[0]: note", "B, C"}, {"name", "B"}}));
+}
+
+TEST(YamlToJson, NamesTheVariablesInErrorsAboutTheirValues) {
+  const std::map<std::string, std::string> variables{{"list[0]: cron", "CRON"}, {"name", "NAME"}};
+  const Error error{ErrorCode::invalid_argument,
+                    "f: list[0]: cron: '61'; allowed: …\nf: list[0]: cron[1]: x\ng: name: y\nf: name: z"};
+  EXPECT_EQ(with_variables(error, "f", variables).message,
+            "f: list[0]: cron (environment CRON): '61'; allowed: …\nf: list[0]: cron[1]: x\ng: name: y\n"
+            "f: name (environment NAME): z");
+  EXPECT_EQ(with_variables(error, "f", {}).message, error.message);
+}
+
+TEST(YamlToJson, RefusesWhatIsNoText) {
+  EXPECT_EQ(json_of("a: 1\nb: M\xfcnchen"), "jobs.yaml:2: no text; allowed: UTF-8 without U+0000");
+  EXPECT_EQ(json_of("a: 1\nb: ${CITY}", {{"CITY", "M\xfcnchen"}}),
+            "jobs.yaml:2: the environment's CITY: no text; allowed: UTF-8 without U+0000");
+  EXPECT_EQ(json_of("a: M\u00fcnchen"), "{\"a\":\"M\u00fcnchen\"}");
 }
 
 TEST(YamlToJson, NamesFileLineAndWhatIsWrong) {
