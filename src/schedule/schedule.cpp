@@ -36,6 +36,19 @@ std::string shown(json::Value value) {
   return one_line(value.raw());
 }
 
+// Whether it has more levels than `levels_max`, itself counted.
+bool is_deeper(json::Value value, int levels_max) {
+  if (!value.is_object() && !value.is_array()) return false;
+  if (levels_max == 0) return true;
+  for (const auto& [key, member] : value.members()) {
+    if (is_deeper(member, levels_max - 1)) return true;
+  }
+  for (const json::Value element : value.elements()) {
+    if (is_deeper(element, levels_max - 1)) return true;
+  }
+  return false;
+}
+
 // Everything that is wrong, to be told at once.
 class Problems {
  public:
@@ -204,8 +217,8 @@ Schedule read_schedule(json::Value value, std::string_view where, const JobCatal
     out.time_zone = *std::move(text);
   };
   const auto read_metadata = [&](json::Value metadata, std::string_view place) {
-    if (!metadata.is_object() || metadata.raw().size() > kMetadataBytesMax) {
-      return problems.add(place, "{}; allowed: an object of up to {} bytes", shown(metadata), kMetadataBytesMax);
+    if (const auto checked = check_metadata_shape(metadata); !checked) {
+      return problems.add(place, "{}", checked.error().message);
     }
     out.metadata = metadata.raw();
   };
@@ -350,6 +363,18 @@ std::string_view name(OverlapPolicy policy) {
 std::optional<OverlapPolicy> parse_overlap_policy(std::string_view text) {
   const auto found = std::ranges::find_if(kPolicies, [&](OverlapPolicy policy) { return name(policy) == text; });
   return found == kPolicies.end() ? std::nullopt : std::optional(*found);
+}
+
+Result<void> check_metadata_shape(json::Value metadata) {
+  const bool fits = metadata.is_object() && metadata.raw().size() <= kMetadataBytesMax;
+  const bool is_deep = fits && is_deeper(metadata, kMetadataDepthMax);
+  if (fits && !is_deep) return {};
+  const std::size_t bytes = metadata.raw().size();
+  std::string what = shown(metadata);
+  if (is_deep) what += fmt::format(", which is nested more than {} levels deep", kMetadataDepthMax);
+  if (bytes > kMetadataBytesMax) what += fmt::format(", which has {} bytes", bytes);
+  return fail(ErrorCode::invalid_argument, "{}; allowed: an object of up to {} bytes, nested up to {} levels deep",
+              what, kMetadataBytesMax, kMetadataDepthMax);
 }
 
 Result<Schedule> parse_schedule(json::Value value, std::string_view where, const JobCatalog& catalog) {

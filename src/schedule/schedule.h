@@ -31,6 +31,9 @@ inline constexpr milliseconds kCatchUpWindowMax{std::chrono::days(3650)};
 inline constexpr milliseconds kJitterMax{std::chrono::hours(1)};
 inline constexpr std::size_t kPauseNoteBytesMax = 1'000;
 inline constexpr std::size_t kMetadataBytesMax = 64 * 1024;  // far below what an event may be
+/// Objects and lists in each other, the outermost counted. Events, answers and records hold metadata deeper than this
+/// and must be readable still (json::kDepthMax).
+inline constexpr int kMetadataDepthMax = 32;
 
 /// When which job is to be triggered: data, from configuration or the API.
 struct Schedule {
@@ -44,9 +47,14 @@ struct Schedule {
   bool paused = false;            // at first; later pausing and resuming counts
   std::string pause_note;         // needs `paused`; at most kPauseNoteBytesMax
   bool pause_on_failure = false;  // a run that fails for good pauses the schedule
-  std::string metadata = "{}";    // a JSON object, as it was written: the trigger's; at most kMetadataBytesMax
+  std::string metadata = "{}";    // a JSON object, as it was written: the trigger's; see check_metadata_shape
   friend bool operator==(const Schedule&, const Schedule&) = default;
 };
+
+/// Whether a trigger may carry it, whatever its job says: an object of at most kMetadataBytesMax, nested at most
+/// kMetadataDepthMax deep. Errors: `invalid_argument` says what it is and what is allowed, without a name for it (the
+/// caller puts `metadata` before it).
+[[nodiscard]] Result<void> check_metadata_shape(json::Value metadata);
 
 /// Reads a schedule of JSON: members `name`, `job`, `cron` (a text or a list), `timeZone`, `overlap`, `catchUpWindow`,
 /// `jitter` (durations as text), `paused`, `pauseNote`, `pauseOnFailure`, `metadata`. `where`: how errors call it

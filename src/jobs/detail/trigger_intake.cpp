@@ -5,6 +5,7 @@
 
 #include "events/types.h"
 #include "jobs/detail/job_events.h"
+#include "schedule/schedule.h"
 
 namespace wfo::jobs {
 
@@ -63,6 +64,10 @@ Result<TriggerIntake::Trigger> TriggerIntake::read(const events::Event& event) {
   if (!job || !job->is_string() || !metadata || !metadata->is_object() || !triggered_by) {
     return fail(ErrorCode::invalid_argument,
                 "{} {}: data needs job, metadata (an object) and triggeredBy (scheduler or manual)", event.type(), id);
+  }
+  // A run that fails would keep them all the same, and answers that show it could not be read.
+  if (const auto shape = schedule::check_metadata_shape(*metadata); !shape) {
+    return std::unexpected(with_context(shape.error(), fmt::format("{} {}: data.metadata", event.type(), id)));
   }
   Trigger trigger{.run = JobRunId(event.id().value()),
                   .event = event.id(),

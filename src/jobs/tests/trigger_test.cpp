@@ -1,4 +1,5 @@
 #include "jobs/tests/world.h"
+#include "schedule/schedule.h"
 
 namespace wfo::jobs::testing {
 namespace {
@@ -157,6 +158,26 @@ TEST(JobTrigger, ThatContradictsItsRunIsRefused) {
   ASSERT_FALSE(long_name);
   EXPECT_EQ(long_name.error().code, ErrorCode::invalid_argument);
   EXPECT_THAT(long_name.error().message, HasSubstr("data.job has 101 bytes; 1 to 100 are allowed"));
+}
+
+TEST(JobTrigger, WithMetadataThatNoAnswerCouldShowIsRefused) {
+  World world;
+  const auto worker = world.worker();
+  const auto nested = [](int levels) {
+    std::string text = "1";
+    for (int level = 0; level < levels; ++level) text = R"({"a":)" + text + "}";
+    return text;
+  };
+  const auto deep = world.trigger("elsewhere", nested(schedule::kMetadataDepthMax + 1));
+  const auto refused = world.hand(worker, {deep});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+  EXPECT_THAT(refused.error().message, HasSubstr(deep->id().to_string() + ": data.metadata: {"));
+  EXPECT_THAT(refused.error().message, HasSubstr("nested more than 32 levels deep; allowed: an object of up to 65536"));
+  EXPECT_FALSE(world.find(JobRunId(deep->id().value())));
+  const auto large = world.trigger("steps", R"({"a":")" + std::string(schedule::kMetadataBytesMax, 'x') + "\"}");
+  EXPECT_FALSE(world.hand(worker, {large}));
+  EXPECT_TRUE(world.hand(worker, {world.trigger("elsewhere", nested(schedule::kMetadataDepthMax))}));
 }
 
 TEST(JobTrigger, IsTheOnlyTypeThatIsTaken) {

@@ -53,6 +53,17 @@ std::string schedule_with(const std::string& members, const std::string& cron = 
   return R"({"name":"nightly","job":"outcome-sync","cron":)" + cron + (members.empty() ? "" : ",") + members + "}";
 }
 
+// Objects and lists in turn, so many in each other.
+std::string nested(int levels) {
+  std::string open;
+  std::string close;
+  for (int level = 0; level < levels; ++level) {
+    open += level % 2 == 0 ? R"({"a":)" : "[0,";
+    close.insert(0, level % 2 == 0 ? "}" : "]");
+  }
+  return open + "1" + close;
+}
+
 TEST(ScheduleText, HasDefaultsForWhatItDoesNotSay) {
   Schedule expected;
   expected.name = "nightly";
@@ -89,6 +100,19 @@ TEST(ScheduleText, IsWrittenWithEveryMember) {
             R"({"name":"nightly","job":"outcome-sync","cron":["0 1 * * *"],"timeZone":"UTC","overlap":"skip",)"
             R"("catchUpWindow":"1d","jitter":"0ms","paused":false,"pauseNote":"","pauseOnFailure":false,)"
             R"("metadata":{"a": 1}})");
+}
+
+TEST(ScheduleText, TakesMetadataAsDeepAsMayBe) {
+  EXPECT_EQ(parse(schedule_with(R"("metadata":)" + nested(32)))->metadata, nested(32));
+  const auto deep = json::Document::parse(nested(33));
+  const auto checked = check_metadata_shape(deep->root());
+  ASSERT_FALSE(checked);
+  EXPECT_EQ(checked.error().code, ErrorCode::invalid_argument);
+  EXPECT_THAT(checked.error().message,
+              testing::EndsWith(", which is nested more than 32 levels deep; allowed: an object of up to 65536 bytes, "
+                                "nested up to 32 levels deep"));
+  const auto flat = json::Document::parse("[]");
+  EXPECT_FALSE(check_metadata_shape(flat->root()));
 }
 
 struct BadCase {
@@ -173,6 +197,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"MetadataIsList", schedule_with(R"("metadata":[1,2])"),
                 "metadata: [1,2]; allowed: an object of up to 65536"},
         BadCase{"MetadataIsText", schedule_with(R"("metadata":"{}")"), "metadata: '{}'; allowed: an object"},
+        BadCase{"MetadataTooDeep", schedule_with(R"("metadata":)" + nested(33)), R"(metadata: {"a":[0,{"a":[0,)"},
         BadCase{"MetadataTooLarge", schedule_with(R"("metadata":{"a":")" + std::string(64 * 1024, 'x') + "\"}"),
                 R"(metadata: {"a":"xxx)"},
         BadCase{"ControlCharacters", schedule_with(R"("overlap":"a\n\u001b[31m")"), "overlap: 'a??[31m'; allowed: "}),
