@@ -80,7 +80,8 @@ class JobRunStore {
   /// it still has.
   [[nodiscard]] virtual Result<std::vector<JobRunId>> heartbeat(std::span<const JobRunId> ids, std::string_view holder,
                                                                 Timestamp due_at) = 0;
-  /// Deletes at most `count_max` runs that ended before `before`, the oldest first; open ones are never deleted.
+  /// Deletes at most `count_max` runs that ended before `before`, the oldest first. Open ones are never deleted, nor is
+  /// the run of each job that completed last, which `last_completed_at` tells of.
   [[nodiscard]] virtual Result<std::size_t> purge(Timestamp before, std::size_t count_max) = 0;
 };
 

@@ -128,15 +128,15 @@ class JobRunContract : public StoreContract {
     for (std::size_t i = 12; i < 16; ++i) n = n << 8 | run.value().bytes[i];
     return n;
   }
-
- private:
-  std::optional<StoredJobRun> find_stored(std::uint32_t n) {
-    return value(read([&](const Transaction& t) { return t.job_runs().find(id<JobRunId>(n)); }));
-  }
   static Numbers numbers(const std::vector<JobRunId>& ids) {
     Numbers found;
     for (const JobRunId& one : ids) found.push_back(number(one));
     return found;
+  }
+
+ private:
+  std::optional<StoredJobRun> find_stored(std::uint32_t n) {
+    return value(read([&](const Transaction& t) { return t.job_runs().find(id<JobRunId>(n)); }));
   }
 };
 
@@ -412,6 +412,29 @@ TEST_P(JobRunContract, ListsTheNewestFirstByWhatIsAskedFor) {
   }
   const auto page = value(read([](const Transaction& t) { return t.job_runs().list({.limit = 2}); }));
   EXPECT_EQ(page, (std::vector{all[71], all[70]})) << "with all that is known of them";
+}
+
+TEST_P(JobRunContract, PurgesNoJobsLastCompletedRun) {
+  const auto completed = [](std::uint32_t n, std::string job, int ended_at) {
+    JobRun made = run(n, JobRunStatus::completed, std::move(job));
+    made.ended_at = at(ended_at);
+    return made;
+  };
+  insert({completed(1, "b", 1), completed(2, "a", 2), completed(3, "a", 3), completed(4, "c", 4), completed(5, "c", 4),
+          run(6, JobRunStatus::failed, "a"), run(7, JobRunStatus::failed, "d"), completed(8, "b", 500)});
+  EXPECT_EQ(purge(100, 1), 1U);
+  EXPECT_EQ(purge(100, 1), 1U);
+  EXPECT_EQ(list(), (Numbers{8, 7, 6, 5, 4, 3})) << "the one that is kept takes no place of those that go";
+  EXPECT_EQ(purge(100, 100), 3U);
+  EXPECT_EQ(list().size(), 3U);
+  EXPECT_EQ(last_completed_at("a"), at(3));
+  EXPECT_EQ(last_completed_at("b"), at(500));
+  EXPECT_EQ(last_completed_at("c"), at(4));
+  EXPECT_EQ(purge(1000, 100), 0U);
+  insert({completed(9, "a", 5)});
+  EXPECT_EQ(purge(100, 100), 1U) << "now another one is the last";
+  EXPECT_EQ(find(3), std::nullopt);
+  EXPECT_EQ(last_completed_at("a"), at(5));
 }
 
 TEST_P(JobRunContract, PurgesTheOldestInStepsButNoneThatIsOpen) {

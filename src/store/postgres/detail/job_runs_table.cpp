@@ -326,9 +326,15 @@ Result<std::vector<JobRunId>> JobRunsTable::heartbeat(std::span<const JobRunId> 
 }
 
 Result<std::size_t> JobRunsTable::purge(Timestamp before, std::size_t count_max) {
+  // From each job on to the one before it, along the index, for the newest of each.
   TRY_ASSIGN(const Rows rows,
-             connection_.run("DELETE FROM job_runs WHERE ctid = ANY (ARRAY(SELECT ctid FROM job_runs WHERE status > 2 "
-                             "AND ended_at < $1 ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+             connection_.run("WITH RECURSIVE newest AS ((SELECT job, id FROM job_runs WHERE status = 3 "
+                             "ORDER BY job DESC, ended_at DESC LIMIT 1) UNION ALL SELECT b.job, "
+                             "b.id FROM newest n CROSS JOIN LATERAL (SELECT job, id FROM job_runs WHERE status = 3 AND "
+                             "job < n.job ORDER BY job DESC, ended_at DESC LIMIT 1) AS b) "
+                             "DELETE FROM job_runs WHERE ctid = ANY (ARRAY(SELECT ctid FROM job_runs WHERE status > 2 "
+                             "AND ended_at < $1 AND id <> ALL (ARRAY(SELECT id FROM newest)) ORDER BY ended_at LIMIT "
+                             "$2 FOR UPDATE SKIP LOCKED))",
                              Params().add(before).add(count_max)));
   return rows.changed();
 }

@@ -116,7 +116,11 @@ std::vector<Asked> all() {
       {"runs: heartbeat",
        [](auto& t) { return done(t.job_runs().heartbeat(kIds, "worker", kStart)); },
        {"job_runs_pkey"}},
-      {"runs: purge", [](auto& t) { return done(t.job_runs().purge(Timestamp(), 10)); }, {"job_runs_ended"}},
+      {"runs: purge",
+       [](auto& t) { return done(t.job_runs().purge(Timestamp(), 10)); },
+       {"job_runs_completed", "job_runs_ended"},
+       false,
+       true},
       {"snapshots: upsert",
        [](auto& t) {
          return done(t.risk_snapshots().upsert({&snapshot, 1}));

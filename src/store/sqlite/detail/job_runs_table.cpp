@@ -254,8 +254,11 @@ Result<std::vector<JobRunId>> JobRunsTable::heartbeat(std::span<const JobRunId> 
 
 Result<std::size_t> JobRunsTable::purge(Timestamp before, std::size_t count_max) {
   TRY_ASSIGN(Statement* const remove,
-             connection_.statement("DELETE FROM job_runs WHERE run IN (SELECT run FROM job_runs WHERE status > 2 AND "
-                                   "ended_at < ? ORDER BY ended_at LIMIT ?)"));
+             connection_.statement("DELETE FROM job_runs WHERE run IN (SELECT o.run FROM job_runs o INDEXED BY "
+                                   "job_runs_ended WHERE o.status > 2 AND o.ended_at < ? AND (o.status <> 3 OR EXISTS "
+                                   "(SELECT 1 FROM job_runs n INDEXED BY job_runs_completed WHERE n.job = o.job AND "
+                                   "n.status = 3 AND (n.ended_at, n.run) > (o.ended_at, o.run))) ORDER BY o.ended_at "
+                                   "LIMIT ?)"));
   TRY(remove->bind(before).bind(static_cast<std::int64_t>(count_max)).run());
   return static_cast<std::size_t>(connection_.database().changes());
 }
