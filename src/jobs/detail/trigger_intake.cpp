@@ -55,6 +55,11 @@ Result<TriggerIntake::Trigger> TriggerIntake::read(const events::Event& event) {
   if (event.type() != events::kJobTrigger) {
     return fail(ErrorCode::invalid_argument, "{} {}: only {} can be taken here", event.type(), id, events::kJobTrigger);
   }
+  // Jobs are of no tenant: none may trigger one.
+  if (event.tenant() != system_tenant()) {
+    return fail(ErrorCode::invalid_argument, "{} {}: tenantId is {}; allowed: the platform's own, {}", event.type(), id,
+                event.tenant().to_string(), system_tenant().to_string());
+  }
   const json::Value data = event.data();
   const auto job = data.find("job");
   const auto metadata = data.find("metadata");

@@ -180,6 +180,22 @@ TEST(JobTrigger, WithMetadataThatNoAnswerCouldShowIsRefused) {
   EXPECT_TRUE(world.hand(worker, {world.trigger("elsewhere", nested(schedule::kMetadataDepthMax))}));
 }
 
+TEST(JobTrigger, OfATenantIsRefused) {
+  World world;
+  const auto worker = world.worker();
+  const auto trigger = world.trigger("steps");
+  std::string text(trigger->bytes());
+  text.replace(text.find(system_tenant().to_string()), 36, kAcme.to_string());
+  const auto of_tenant = must(bus::samples::contracts().read(text, kStart));
+  const auto refused = world.hand(worker, {of_tenant});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument) << "a dead letter";
+  EXPECT_THAT(refused.error().message,
+              HasSubstr(": tenantId is aaaaaaaa-0000-4000-8000-000000000001; allowed: the platform's own, "
+                        "00000000-0000-0000-0000-000000000001"));
+  EXPECT_FALSE(world.find(JobRunId(trigger->id().value())));
+}
+
 TEST(JobTrigger, IsTheOnlyTypeThatIsTaken) {
   World world;
   const auto worker = world.worker();
