@@ -32,6 +32,12 @@ struct FireQuery {
   std::optional<FireId> before = {};  // the page's cursor
 };
 
+/// A fire that waited, and the run that it has now.
+struct ReleasedFire {
+  FireId id = 0;
+  JobRunId run;
+};
+
 /// The fires of one schedule that wait.
 struct BufferedFires {
   std::size_t count = 0;
@@ -48,8 +54,9 @@ class FireStore {
   [[nodiscard]] virtual Result<void> record(std::span<const FireRecord> fires) = 0;
   /// One place per schedule, in order.
   [[nodiscard]] virtual Result<std::vector<BufferedFires>> buffered(std::span<const std::string> schedules) const = 0;
-  /// A buffered one has its run now: outcome triggered, cause released. Errors: `not_found` none with that id waits.
-  [[nodiscard]] virtual Result<void> release(FireId id, const JobRunId& run, Timestamp now) = 0;
+  /// Buffered ones have their runs now: outcome triggered, cause released. Errors: `not_found` one of the ids, which is
+  /// named, does not wait (any more, if it is there twice); the transaction is to be given up.
+  [[nodiscard]] virtual Result<void> release(std::span<const ReleasedFire> fires, Timestamp now) = 0;
   /// The buffered ones of a schedule that is removed: outcome skipped, cause as given. Returns how many.
   [[nodiscard]] virtual Result<std::size_t> give_up_buffered(std::string_view schedule, schedule::FireCause cause,
                                                              Timestamp now) = 0;

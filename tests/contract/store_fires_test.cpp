@@ -71,9 +71,10 @@ class FireContract : public StoreContract {
   std::vector<BufferedFires> buffered_of(std::vector<std::string> schedules) {
     return value(read([&](const Transaction& t) { return t.fires().buffered(schedules); }));
   }
-  Result<void> release(FireId fire, std::uint32_t run, int now) {
-    return write([&](Transaction& t) { return t.fires().release(fire, id<JobRunId>(run), at(now)); });
+  Result<void> release(std::vector<store::ReleasedFire> fires, int now) {
+    return write([&](Transaction& t) { return t.fires().release(fires, at(now)); });
   }
+  Result<void> release(FireId fire, std::uint32_t run, int now) { return release({{fire, id<JobRunId>(run)}}, now); }
   std::size_t give_up(std::string_view schedule, int now) {
     return value(
         write([&](Transaction& t) { return t.fires().give_up_buffered(schedule, FireCause::superseded, at(now)); }));
@@ -207,6 +208,30 @@ TEST_P(FireContract, ReleasesABufferedFireOnce) {
   EXPECT_EQ(recorded(), (std::vector{expected, buffered(2), triggered(3, 5)}));
 }
 
+TEST_P(FireContract, ReleasesManyAtOnceOrNone) {
+  record({buffered(1), buffered(2, "other"), buffered(3), triggered(4, 4)});
+  const auto before = recorded();
+  const std::vector<store::ReleasedFire> one_is_not_waiting{
+      {id_of(1), id<JobRunId>(11)}, {id_of(4), id<JobRunId>(14)}, {id_of(3), id<JobRunId>(13)}};
+  const auto refused = release(one_is_not_waiting, 2000);
+  EXPECT_ERROR(not_found, refused);
+  EXPECT_EQ(refused.error().message, fmt::format("no fire with the id {} waits", id_of(4)));
+  EXPECT_ERROR(not_found, release({{id_of(1), id<JobRunId>(11)}, {id_of(1), id<JobRunId>(12)}}, 2000));
+  EXPECT_EQ(recorded(), before);
+
+  EXPECT_OK(release({{id_of(3), id<JobRunId>(13)}, {id_of(2, "other"), id<JobRunId>(12)}}, 2000));
+  const auto with_run = [](FireRecord made, std::uint32_t run) {
+    made.fire.outcome = FireOutcome::triggered;
+    made.fire.cause = FireCause::released;
+    made.run = id<JobRunId>(run);
+    made.decided_at = at(2000);
+    return made;
+  };
+  EXPECT_EQ(recorded(),
+            (std::vector{buffered(1), with_run(buffered(2, "other"), 12), with_run(buffered(3), 13), triggered(4, 4)}));
+  EXPECT_OK(release({}, 2001));
+}
+
 TEST_P(FireContract, GivesUpWhatWaitsOfASchedule) {
   record({buffered(1), buffered(2), triggered(3, 5), buffered(4, "other")});
   EXPECT_EQ(give_up("daily", 2000), 2U);
@@ -276,7 +301,8 @@ TEST_P(FireContract, TakesBackWhatATransactionWroteThatFailed) {
   EXPECT_ERROR(internal, write([&](Transaction& t) -> Result<void> {
                  const std::vector fires{skipped(3), triggered(4, 4)};
                  TRY(t.fires().record(fires));
-                 TRY(t.fires().release(waiting, id<JobRunId>(5), at(9)));
+                 const store::ReleasedFire released{waiting, id<JobRunId>(5)};
+                 TRY(t.fires().release({&released, 1}, at(9)));
                  return fail(ErrorCode::internal, "no");
                }));
   EXPECT_EQ(recorded(), (std::vector{buffered(1), skipped(2)}));

@@ -182,11 +182,12 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, How how) {
     places.push_back(std::ranges::find_if(all[i].plan.fires, is_triggered)->first);
   }
   TRY(cancel_open(cancelled, places));
+  std::vector<store::ReleasedFire> releases;
   for (Attending& one : all) {
     if (!one.parsed) continue;
     if (one.released) {
       const JobRunId run = add(*std::move(one.released));
-      TRY(transaction_.fires().release(one.oldest->id, run, now_));
+      releases.push_back({one.oldest->id, run});
       tally_.add(FireOutcome::triggered, FireCause::released, 1);
       ++attended.triggered;
     }
@@ -194,6 +195,7 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, How how) {
     attended.triggered += static_cast<std::size_t>(std::ranges::count_if(one.plan.fires, is_triggered));
     if (one.row->wake_up_at && *one.row->wake_up_at <= now_) attended.more = true;
   }
+  if (!releases.empty()) TRY(transaction_.fires().release(releases, now_));
   TRY(flush());
   return attended;
 }

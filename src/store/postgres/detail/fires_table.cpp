@@ -1,5 +1,6 @@
 #include <limits>
 #include <map>
+#include <set>
 
 #include "store/checks.h"
 #include "store/postgres/detail/tables.h"
@@ -140,13 +141,26 @@ Result<std::vector<BufferedFires>> FiresTable::buffered(std::span<const std::str
   return all;
 }
 
-Result<void> FiresTable::release(FireId id, const JobRunId& run, Timestamp now) {
+Result<void> FiresTable::release(std::span<const ReleasedFire> fires, Timestamp now) {
+  if (fires.empty()) return {};
+  Array ids(Type::bigint), runs(Type::uuid);
+  for (const auto& [id, run] : fires) {
+    ids.add(id);
+    runs.add(run);
+  }
+  // `outcome + 0`: no index of those that wait, which would be gone through for each.
   TRY_ASSIGN(const Rows rows,
-             connection_.run("UPDATE fires SET outcome = 0, cause = $1, run = $2, decided_at = $3 WHERE fire = $4 AND "
-                             "outcome = 1",
-                             Params().add(column(FireCause::released)).add(run).add(now).add(id)));
-  if (rows.changed() == 1) return {};
-  return fail(ErrorCode::not_found, "no fire with the id {} waits", id);
+             connection_.run("UPDATE fires f SET outcome = 0, cause = $3, run = g.run, decided_at = $4 FROM "
+                             "unnest($1::bigint[], $2::uuid[]) AS g (fire, run) WHERE f.fire = ANY ($1::bigint[]) AND "
+                             "f.fire = g.fire AND f.outcome + 0 = 1 RETURNING f.fire",
+                             Params().add(ids).add(runs).add(column(FireCause::released)).add(now)));
+  std::set<FireId> missing;
+  for (const auto& [id, run] : fires) missing.insert(id);
+  if (rows.size() == fires.size()) return {};
+  FireId named = fires.front().id;  // what is there twice, if none is missing
+  for (const Row row : rows) missing.erase(row.integer(0));
+  if (!missing.empty()) named = *missing.begin();
+  return fail(ErrorCode::not_found, "no fire with the id {} waits", named);
 }
 
 Result<std::size_t> FiresTable::give_up_buffered(std::string_view schedule, FireCause cause, Timestamp now) {

@@ -195,7 +195,7 @@ class FiresTable final : public FireStore {
   explicit FiresTable(Connection& connection) : connection_(connection) {}
   Result<void> record(std::span<const FireRecord> fires) override;
   Result<std::vector<BufferedFires>> buffered(std::span<const std::string> schedules) const override;
-  Result<void> release(FireId id, const JobRunId& run, Timestamp now) override;
+  Result<void> release(std::span<const ReleasedFire> fires, Timestamp now) override;
   Result<std::size_t> give_up_buffered(std::string_view schedule, schedule::FireCause cause, Timestamp now) override;
   Result<std::vector<FireRecord>> list(const FireQuery& query) const override;
   Result<std::size_t> purge(Timestamp before, std::size_t count_max) override;

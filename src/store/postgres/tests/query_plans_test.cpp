@@ -73,7 +73,8 @@ std::vector<Asked> all() {
       {"fires: buffered", [](auto& t) { return done(t.fires().buffered(kNames)); }, {"fires_buffered"}, true},
       {"fires: release",
        [](auto& t) -> Result<void> {
-         EXPECT_FALSE(t.fires().release(1'000'000, kIds[0], kStart));
+         const ReleasedFire released{1'000'000, kIds[0]};
+         EXPECT_FALSE(t.fires().release({&released, 1}, kStart));
          return {};
        },
        {"fires_pkey"}},

@@ -100,13 +100,15 @@ Result<std::vector<BufferedFires>> FiresTable::buffered(std::span<const std::str
   return all;
 }
 
-Result<void> FiresTable::release(FireId id, const JobRunId& run, Timestamp now) {
+Result<void> FiresTable::release(std::span<const ReleasedFire> fires, Timestamp now) {
   TRY_ASSIGN(Statement* const update,
              connection_.statement(
                  "UPDATE fires SET outcome = 0, cause = ?, run = ?, decided_at = ? WHERE fire = ? AND outcome = 1"));
-  TRY(update->bind(column(FireCause::released)).bind(run).bind(now).bind(id).run());
-  if (connection_.database().changes() == 1) return {};
-  return fail(ErrorCode::not_found, "no fire with the id {} waits", id);
+  for (const auto& [id, run] : fires) {
+    TRY(update->bind(column(FireCause::released)).bind(run).bind(now).bind(id).run());
+    if (connection_.database().changes() != 1) return fail(ErrorCode::not_found, "no fire with the id {} waits", id);
+  }
+  return {};
 }
 
 Result<std::size_t> FiresTable::give_up_buffered(std::string_view schedule, FireCause cause, Timestamp now) {
