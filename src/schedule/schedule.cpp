@@ -296,6 +296,14 @@ JobSpec read_job(json::Value value, std::string_view where, const JobCatalog& bu
                {"attemptsMax", false, read_attempts},
                {"retryFirst", false, duration(milliseconds(1), out.retry_first)},
                {"retryMax", false, duration(milliseconds(1), out.retry_max)}});
+  if (kind == JobKind::external) {
+    for (const std::string_view limit : {"timeout", "attemptsMax", "retryFirst", "retryMax"}) {
+      if (const auto said = value.find(limit)) {
+        problems.add(where, "{}: {}; allowed: only of a builtin job; an external one ends within its startTimeout",
+                     limit, shown(*said));
+      }
+    }
+  }
   if (out.retry_max < out.retry_first) {
     problems.add(where, "retryMax: '{}'; allowed: no shorter than retryFirst, '{}'", format_duration(out.retry_max),
                  format_duration(out.retry_first));

@@ -76,12 +76,12 @@ struct JobFile {
   std::string name;  // how errors call it
   std::string json;  // {"jobs":[…],"schedules":[…]}, both optional
 };
-/// A job has the members `job` (its name), `kind`, `startTimeout`, `timeout`, `retryFirst`, `retryMax` (durations as
-/// text), `attemptsMax`; a schedule those of `parse_schedule`. The files in order: a job or schedule of the same name
-/// in a later file takes the earlier one's place, whole. A job that is not in `builtin` is external. One that is can be
-/// given other limits, where what is not said stays as it is there; or the kind `external`, with the defaults of
-/// `JobSpec`, if a worker elsewhere takes its place. Schedules may name jobs of any file. Errors: `invalid_argument`,
-/// all of them, each on a line.
+/// A job has the members `job` (its name), `kind`, `startTimeout`, and if it is builtin `timeout`, `retryFirst`,
+/// `retryMax` (all durations as text), `attemptsMax`; a schedule those of `parse_schedule`. The files in order: a job
+/// or schedule of the same name in a later file takes the earlier one's place, whole. A job that is not in `builtin` is
+/// external. One that is can be given other limits, where what is not said stays as it is there; or the kind
+/// `external`, with the defaults of `JobSpec`, if a worker elsewhere takes its place. Schedules may name jobs of any
+/// file. Errors: `invalid_argument`, all of them, each on a line.
 [[nodiscard]] Result<JobConfiguration> parse_job_files(std::span<const JobFile> files, const JobCatalog& builtin);
 
 /// A schedule's expressions and zone, ready to be asked. Immutable.

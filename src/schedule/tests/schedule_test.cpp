@@ -319,18 +319,39 @@ TEST(JobFiles, LeaveTheBuiltinJobsWhereNothingIsSaid) {
 TEST(JobFiles, AddExternalJobs) {
   const auto read = parse_files({{"jobs.yaml", R"({"jobs":[
       {"job":"plain"},
-      {"job":"export","kind":"external","startTimeout":"2h","timeout":"1d","attemptsMax":3,"retryFirst":"250ms","retryMax":"10m"}
+      {"job":"export","kind":"external","startTimeout":"2h"}
     ]})"}});
   ASSERT_TRUE(read.has_value()) << read.error().message;
   EXPECT_EQ(read->catalog.names(), "export, outcome-sync, plain, risk-snapshot-backfill");
   JobSpec expected = job("export", JobKind::external);
   expected.start_timeout = hours(2);
-  expected.timeout = days(1);
-  expected.attempts_max = 3;
-  expected.retry_first = milliseconds(250);
-  expected.retry_max = minutes(10);
   EXPECT_EQ(*read->catalog.find("export"), expected);
   EXPECT_EQ(*read->catalog.find("plain"), job("plain", JobKind::external));
+}
+
+TEST(JobFiles, RefuseLimitsThatAnExternalJobDoesNotHave) {
+  const auto read = parse_files({{"jobs.yaml", R"({"jobs":[
+      {"job":"export","startTimeout":"2h","timeout":"1d","attemptsMax":3},
+      {"job":"outcome-sync","kind":"external","retryFirst":"250ms","retryMax":"10m"}]})"}});
+  ASSERT_FALSE(read.has_value());
+  const std::string rule = "; allowed: only of a builtin job; an external one ends within its startTimeout";
+  EXPECT_THAT(lines(read.error().message), testing::ElementsAre("jobs.yaml: jobs[0]: timeout: '1d'" + rule,
+                                                                "jobs.yaml: jobs[0]: attemptsMax: 3" + rule,
+                                                                "jobs.yaml: jobs[1]: retryFirst: '250ms'" + rule,
+                                                                "jobs.yaml: jobs[1]: retryMax: '10m'" + rule));
+}
+
+TEST(JobFiles, ReadEveryLimitOfABuiltinJob) {
+  const auto read = parse_files({{"jobs.yaml", R"({"jobs":[{"job":"outcome-sync","startTimeout":"2h","timeout":"1d",
+      "attemptsMax":3,"retryFirst":"250ms","retryMax":"10m"}]})"}});
+  ASSERT_TRUE(read.has_value()) << read.error().message;
+  EXPECT_EQ(*read->catalog.find("outcome-sync"), (JobSpec{.name = "outcome-sync",
+                                                          .kind = JobKind::builtin,
+                                                          .start_timeout = hours(2),
+                                                          .timeout = days(1),
+                                                          .attempts_max = 3,
+                                                          .retry_first = milliseconds(250),
+                                                          .retry_max = minutes(10)}));
 }
 
 TEST(JobFiles, ChangeLimitsOfBuiltinJobsAndKeepWhatTheyDoNotSay) {
@@ -350,14 +371,14 @@ TEST(JobFiles, MayGiveABuiltinJobToAWorkerElsewhere) {
 
 TEST(JobFiles, ReplaceWhatEarlierFilesSay) {
   const auto read = parse_files({{"base.yaml", R"({
-        "jobs":[{"job":"export","timeout":"1h"},{"job":"report"}],
+        "jobs":[{"job":"export","startTimeout":"3h"},{"job":"report"}],
         "schedules":[{"name":"b","job":"export","cron":"@daily","jitter":"5m"},{"name":"c","job":"report","cron":"@daily"}]})"},
                                  {"site.yaml", R"({
-        "jobs":[{"job":"export","attemptsMax":1}],
+        "jobs":[{"job":"export","startTimeout":"2h"}],
         "schedules":[{"name":"b","job":"outcome-sync","cron":"@hourly"},{"name":"a","job":"export","cron":"@daily"}]})"}});
   ASSERT_TRUE(read.has_value()) << read.error().message;
   JobSpec expected = job("export", JobKind::external);
-  expected.attempts_max = 1;
+  expected.start_timeout = hours(2);
   EXPECT_EQ(*read->catalog.find("export"), expected);
   ASSERT_EQ(read->schedules.size(), 3u);
   EXPECT_EQ(read->schedules[0].name, "a");
@@ -398,7 +419,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadFileCase{"JobsAreNoList", R"({"jobs":{}})", "jobs: {}; allowed: a list"},
         BadFileCase{"SchedulesAreNoList", R"({"schedules":"none"})", "schedules: 'none'; allowed: a list"},
         BadFileCase{"JobIsNoObject", R"({"jobs":["export"]})", "jobs[0]: 'export'; allowed: an object of job, kind"},
-        BadFileCase{"NoName", R"({"jobs":[{"timeout":"1h"}]})", "jobs[0]: job is missing"},
+        BadFileCase{"NoName", R"({"jobs":[{"startTimeout":"1h"}]})", "jobs[0]: job is missing"},
         BadFileCase{"BadName", R"({"jobs":[{"job":"a b"}]})", "jobs[0]: job: 'a b'; allowed: 1 to 100"},
         BadFileCase{"ReservedName", R"({"jobs":[{"job":"runs"}]})", "jobs[0]: job: 'runs'; allowed: another name"},
         BadFileCase{"UnknownLimit", R"({"jobs":[{"job":"x"},{"job":"y","retries":1}]})",
@@ -413,15 +434,17 @@ INSTANTIATE_TEST_SUITE_P(
                     "outcome-sync, risk-snapshot-backfill"},
         BadFileCase{"StartTimeoutTooShort", R"({"jobs":[{"job":"x","startTimeout":"999ms"}]})",
                     "jobs[0]: startTimeout: '999ms'; allowed: a text from '1s' to '30d'"},
-        BadFileCase{"TimeoutTooLong", R"({"jobs":[{"job":"x","timeout":"31d"}]})",
+        BadFileCase{"TimeoutTooLong", R"({"jobs":[{"job":"outcome-sync","timeout":"31d"}]})",
                     "jobs[0]: timeout: '31d'; allowed: a text from '1s' to '30d'"},
-        BadFileCase{"NoAttempt", R"({"jobs":[{"job":"x","attemptsMax":0}]})",
+        BadFileCase{"NoAttempt", R"({"jobs":[{"job":"outcome-sync","attemptsMax":0}]})",
                     "jobs[0]: attemptsMax: 0; allowed: a whole number from 1 to 100"},
-        BadFileCase{"TooManyAttempts", R"({"jobs":[{"job":"x","attemptsMax":101}]})", "jobs[0]: attemptsMax: 101; "},
-        BadFileCase{"HalfAnAttempt", R"({"jobs":[{"job":"x","attemptsMax":1.5}]})", "jobs[0]: attemptsMax: 1.5; "},
-        BadFileCase{"NoDelay", R"({"jobs":[{"job":"x","retryFirst":"0s"}]})",
+        BadFileCase{"TooManyAttempts", R"({"jobs":[{"job":"outcome-sync","attemptsMax":101}]})",
+                    "jobs[0]: attemptsMax: 101; "},
+        BadFileCase{"HalfAnAttempt", R"({"jobs":[{"job":"outcome-sync","attemptsMax":1.5}]})",
+                    "jobs[0]: attemptsMax: 1.5; "},
+        BadFileCase{"NoDelay", R"({"jobs":[{"job":"outcome-sync","retryFirst":"0s"}]})",
                     "jobs[0]: retryFirst: '0s'; allowed: a text from '1ms' to '30d'"},
-        BadFileCase{"DelayBeyondItsBound", R"({"jobs":[{"job":"x","retryFirst":"10m"}]})",
+        BadFileCase{"DelayBeyondItsBound", R"({"jobs":[{"job":"outcome-sync","retryFirst":"10m"}]})",
                     "jobs[0]: retryMax: '5m'; allowed: no shorter than retryFirst, '10m'"},
         BadFileCase{"JobTwice", R"({"jobs":[{"job":"x"},{"job":"y"},{"job":"x"}]})",
                     "jobs[2]: 'x' stands there already: jobs.yaml: jobs[0]; allowed: one of each name in a file"},
@@ -429,9 +452,10 @@ INSTANTIATE_TEST_SUITE_P(
                     R"({"schedules":[{"name":"n","job":"outcome-sync","cron":"@daily"},
                                      {"name":"n","job":"outcome-sync","cron":"@hourly"}]})",
                     "schedules[1]: 'n' stands there already: jobs.yaml: schedules[0]; allowed: one of each name"},
-        BadFileCase{"BadJobIsToldOnce",
-                    R"({"jobs":[{"job":"x","attemptsMax":0}],"schedules":[{"name":"n","job":"x","cron":"@daily"}]})",
-                    "jobs[0]: attemptsMax: 0; "},
+        BadFileCase{
+            "BadJobIsToldOnce",
+            R"({"jobs":[{"job":"x","startTimeout":"0s"}],"schedules":[{"name":"n","job":"x","cron":"@daily"}]})",
+            "jobs[0]: startTimeout: '0s'; "},
         BadFileCase{
             "BadSchedule",
             R"({"schedules":[{"name":"n","job":"outcome-sync","cron":"@daily"},{"name":"m","job":"x","cron":"@daily"}]})",
