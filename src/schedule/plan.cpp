@@ -137,7 +137,7 @@ Plan plan_fires(const Schedule& schedule, const Timetable& timetable, const Situ
   }
   if (fire) {
     plan.next_at = fire->at;
-    plan.wake_up_at = std::max(due_at, now);
+    plan.wake_up_at = due_at;
   }
   return plan;
 }

@@ -60,8 +60,9 @@ struct Plan {
   bool cancel_open = false;             // close the open runs first
   bool release = false;                 // trigger the fire that has waited longest, before any of `fires`
   std::optional<Timestamp> next_at = {};
-  std::optional<Timestamp> wake_up_at =
-      {};  // when `next_at` is due, jitter included; `now` if there is more to do at once
+  /// When `next_at` is due, jitter included: in the past if there is more to do at once. Never what the clock says: of
+  /// one that is wrong the rest would have to wait for its time.
+  std::optional<Timestamp> wake_up_at = {};
   friend bool operator==(const Plan&, const Plan&) = default;
 };
 

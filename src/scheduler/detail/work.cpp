@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "base/digest.h"
@@ -85,18 +87,26 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, How how) {
   for (const StoredSchedule& row : rows) names.push_back(row.name);
   TRY_ASSIGN(const auto open, transaction_.job_runs().open_of(names, 1));
   TRY_ASSIGN(auto waiting, transaction_.fires().buffered(names));
+  // What came last first: so one with a long backlog, which has been due for longest, leaves none of the others to the
+  // next transaction, where it would be due for longest again.
+  std::vector<std::size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, std::ranges::greater(), [&](std::size_t i) { return rows[i].wake_up_at; });
 
   std::vector<Attending> all;
   std::vector<StoredSchedule> written;
   std::size_t planned = 0;
   std::size_t triggers = 0;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
+  for (const std::size_t i : order) {
     StoredSchedule next = rows[i];
     if (planned >= kFiresAtOnce || triggers >= kTriggersAtOnce) {
+      const bool due = next.wake_up_at && *next.wake_up_at <= now_;
+      if (!due && !waiting[i].oldest) continue;
       attended.more = true;
-      // What comes by a run that ended is not due by itself: nobody would look again before the next fire.
-      if (next.wake_up_at && *next.wake_up_at <= now_) continue;
-      next.wake_up_at = now_;
+      if (due) continue;
+      // What comes by a run that ended is not due by itself: nobody would look again before the next fire. Since when
+      // it waits is said by no clock that may be wrong.
+      next.wake_up_at = std::min(now_, waiting[i].oldest->fire.first);
       all.push_back({.row = &rows[i]});
       written.push_back(std::move(next));
       continue;
