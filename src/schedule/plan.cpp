@@ -85,6 +85,18 @@ void add(std::vector<PlannedFire>& fires, const Fire& fire, Verdict verdict) {
   fires.push_back({fire.at, fire.at, 1, verdict.outcome, verdict.cause, fire.rule});
 }
 
+/// What may be released.
+std::optional<Waiting> releasable(const Schedule& schedule, const Situation& situation) {
+  const bool held = schedule.overlap == OverlapPolicy::allow_all ? situation.turn_taken : situation.open_runs > 0;
+  if (held || situation.buffered == 0) return std::nullopt;
+  if (!situation.paused) return Waiting::oldest;
+  return situation.asked_for_waits ? std::optional(Waiting::oldest_asked_for) : std::nullopt;
+}
+
+bool may_wait(OverlapPolicy policy) {
+  return policy == OverlapPolicy::buffer_one || policy == OverlapPolicy::buffer_all;
+}
+
 }  // namespace
 
 std::string_view name(FireOutcome outcome) { return kOutcomes[static_cast<std::size_t>(outcome)]; }
@@ -102,10 +114,9 @@ Plan plan_fires(const Schedule& schedule, const Timetable& timetable, const Situ
 
   Plan plan;
   Overlap overlap(schedule.overlap, situation);
-  bool may_release =
-      situation.open_runs == 0 && situation.buffered > 0 && (!situation.paused || situation.oldest_asked_for);
-  if (may_release && !cancels) {
-    plan.release = true;
+  const auto release = releasable(schedule, situation);
+  if (release && !cancels) {
+    plan.release = release;
     overlap.release();
   }
 
@@ -133,7 +144,9 @@ Plan plan_fires(const Schedule& schedule, const Timetable& timetable, const Situ
   }
   if (cancels) {
     plan.cancel_open = triggered > 0 && situation.open_runs > 0;
-    plan.release = may_release && triggered == 0;  // else the new run would have to cancel the released one at once
+    // A fire that is triggered would have to cancel one that is released here or later.
+    plan.give_up_waiting = triggered > 0 && situation.buffered > 0;
+    if (triggered == 0) plan.release = release;
   }
   if (fire) {
     plan.next_at = fire->at;
@@ -142,8 +155,14 @@ Plan plan_fires(const Schedule& schedule, const Timetable& timetable, const Situ
   return plan;
 }
 
-Result<std::vector<PlannedFire>> plan_backfill(const Timetable& timetable, Timestamp from, Timestamp to,
-                                               OverlapPolicy policy, const Situation& situation) {
+Result<std::vector<PlannedFire>> plan_backfill(const Schedule& schedule, const Timetable& timetable, Timestamp from,
+                                               Timestamp to, OverlapPolicy policy, const Situation& situation) {
+  if (may_wait(policy) && schedule.overlap == OverlapPolicy::cancel_other) {
+    return fail(ErrorCode::invalid_argument,
+                "overlap is {}; allowed: skip, cancel_other, allow_all, since each fire of schedule '{}' cancels the "
+                "runs that are open (its own overlap is cancel_other), and one that waits would never come to its end",
+                name(policy), schedule.name);
+  }
   if (from >= to) {
     return fail(ErrorCode::invalid_argument, "from is {}, to is {}; from must be before to", format_timestamp(from),
                 format_timestamp(to));
@@ -166,7 +185,14 @@ Result<std::vector<PlannedFire>> plan_backfill(const Timetable& timetable, Times
     return fail(ErrorCode::invalid_argument, "no fire between {} and {}", format_timestamp(from), format_timestamp(to));
   }
   std::vector<PlannedFire> fires;
-  Overlap overlap(policy, situation);
+  Situation met = situation;
+  if (may_wait(policy)) {
+    if (schedule.overlap == OverlapPolicy::allow_all) met.open_runs = situation.turn_taken ? 1 : 0;
+    // It is a queue: nothing is triggered past those that wait, though none of them has its run yet.
+    const bool others_wait = situation.paused ? situation.asked_for_waits : situation.buffered > 0;
+    if (others_wait) met.open_runs = std::max<std::size_t>(met.open_runs, 1);
+  }
+  Overlap overlap(policy, met);
   for (const Fire& fire : asked_for) {
     Verdict verdict = overlap.meet(FireCause::backfill, &fire == &asked_for.back());
     verdict.cause = FireCause::backfill;

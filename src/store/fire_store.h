@@ -41,7 +41,8 @@ struct ReleasedFire {
 /// The fires of one schedule that wait.
 struct BufferedFires {
   std::size_t count = 0;
-  std::optional<FireRecord> oldest;  // by `fire.first`
+  std::optional<FireRecord> oldest;            // by `fire.first`
+  std::optional<FireRecord> oldest_asked_for;  // of those with the cause `backfill`
 };
 
 /// What became of every expected fire.
@@ -54,6 +55,9 @@ class FireStore {
   [[nodiscard]] virtual Result<void> record(std::span<const FireRecord> fires) = 0;
   /// One place per schedule, in order.
   [[nodiscard]] virtual Result<std::vector<BufferedFires>> buffered(std::span<const std::string> schedules) const = 0;
+  /// Whether a run is open of a fire that waited or was asked for: one that is triggered with the cause `released` or
+  /// `backfill`. One place per schedule, in order.
+  [[nodiscard]] virtual Result<std::vector<bool>> turns_taken(std::span<const std::string> schedules) const = 0;
   /// Buffered ones have their runs now: outcome triggered, cause released. Errors: `not_found` one of the ids, which is
   /// named, does not wait (any more, if it is there twice); the transaction is to be given up.
   [[nodiscard]] virtual Result<void> release(std::span<const ReleasedFire> fires, Timestamp now) = 0;

@@ -191,6 +191,59 @@ TEST_P(FireContract, KnowsHowManyWaitAndWhichHasWaitedLongest) {
   EXPECT_TRUE(buffered_of({}).empty());
 }
 
+TEST_P(FireContract, KnowsWhichOfThoseThatWaitWasAskedForFirst) {
+  const auto asked = [](int first, std::string schedule = "daily") {
+    return fire(FireOutcome::buffered, FireCause::backfill, first, std::move(schedule));
+  };
+  record({buffered(3), asked(7), asked(5), asked(1, "other"), buffered(2, "ordinary"),
+          fire(FireOutcome::skipped, FireCause::backfill, 1), fire(FireOutcome::triggered, FireCause::backfill, 2)});
+  const auto found = buffered_of({"daily", "other", "ordinary", "none"});
+  EXPECT_EQ(found[0].count, 3U);
+  EXPECT_EQ(found[0].oldest->fire, buffered(3).fire);
+  ASSERT_TRUE(found[0].oldest_asked_for);
+  FireRecord expected = asked(5);
+  expected.id = id_of(5);
+  EXPECT_EQ(found[0].oldest_asked_for, expected);
+  EXPECT_EQ(found[1].count, 1U);
+  EXPECT_EQ(found[1].oldest_asked_for, found[1].oldest);
+  EXPECT_TRUE(found[2].oldest);
+  EXPECT_EQ(found[2].oldest_asked_for, std::nullopt);
+  EXPECT_EQ(found[3].oldest_asked_for, std::nullopt);
+}
+
+TEST_P(FireContract, KnowsWhetherARunIsOpenOfAFireThatWaitedOrWasAskedFor) {
+  const auto run_of = [](std::uint32_t n, schedule::JobRunStatus status, std::string schedule) {
+    schedule::JobRun made;
+    made.id = id<JobRunId>(n);
+    made.job = "outcome-sync";
+    made.status = status;
+    made.schedule = std::move(schedule);
+    made.trigger = id<EventId>(n);
+    made.created_at = at(1);
+    if (is_open(status)) made.due_at = at(1);
+    return made;
+  };
+  using enum schedule::JobRunStatus;
+  const std::vector runs{run_of(1, running, "regular"), run_of(2, pending, "asked for"), run_of(3, queued, "released"),
+                         run_of(4, completed, "ended"), run_of(5, running, "ended"),     run_of(6, running, "waits")};
+  EXPECT_TRUE(write([&](Transaction& t) { return t.job_runs().insert(runs); }));
+  const auto with_cause = [](FireCause cause, FireRecord made) {
+    made.fire.cause = cause;
+    return made;
+  };
+  record({triggered(1, 1, "regular"), with_cause(FireCause::backfill, triggered(2, 2, "asked for")),
+          buffered(3, "released"), with_cause(FireCause::backfill, triggered(4, 4, "ended")),
+          with_cause(FireCause::catch_up, triggered(5, 5, "ended")),
+          with_cause(FireCause::backfill, buffered(6, "waits"))});
+  const std::vector<std::string> schedules{"regular", "asked for", "released", "ended", "waits", "none", "asked for"};
+  const auto taken = [&] {
+    return value(read([&](const Transaction& t) { return t.fires().turns_taken(schedules); }));
+  };
+  EXPECT_EQ(taken(), (std::vector{false, true, false, false, false, false, true}));
+  EXPECT_OK(release(id_of(3, "released"), 3, 2000));
+  EXPECT_EQ(taken(), (std::vector{false, true, true, false, false, false, true}));
+}
+
 TEST_P(FireContract, ReleasesABufferedFireOnce) {
   record({buffered(1), buffered(2), triggered(3, 5)});
   const FireId waiting = id_of(1);

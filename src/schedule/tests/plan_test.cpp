@@ -194,8 +194,21 @@ TEST(PlanFires, ReleasesNothingWhileARunIsOpen) {
 TEST(PlanFires, HoldsWhatWaitsWhilePausedUnlessItWasAskedFor) {
   Situation situation{.now = kMidnight, .paused = true, .buffered = 3};
   EXPECT_FALSE(plan(minutely(buffer_all), situation).release);
-  situation.oldest_asked_for = true;
-  EXPECT_TRUE(plan(minutely(buffer_all), situation).release);
+  situation.asked_for_waits = true;
+  EXPECT_EQ(plan(minutely(buffer_all), situation).release, Waiting::oldest_asked_for) << "whatever waits before it";
+  situation.open_runs = 1;
+  EXPECT_FALSE(plan(minutely(buffer_all), situation).release);
+  situation = {.now = kMidnight, .buffered = 3, .asked_for_waits = true};
+  EXPECT_EQ(plan(minutely(buffer_all), situation).release, Waiting::oldest);
+}
+
+TEST(PlanFires, ReleasesOneAtATimeBesideTheRunsThatDisturbNobody) {
+  Situation situation{.now = kMidnight, .open_runs = 3, .buffered = 2};
+  EXPECT_EQ(plan(minutely(allow_all), situation).release, Waiting::oldest);
+  situation.turn_taken = true;
+  EXPECT_FALSE(plan(minutely(allow_all), situation).release);
+  situation = {.now = kMidnight, .paused = true, .open_runs = 3, .buffered = 2, .asked_for_waits = true};
+  EXPECT_EQ(plan(minutely(allow_all), situation).release, Waiting::oldest_asked_for);
 }
 
 TEST(PlanFires, DoesNotReleaseWhatItWouldHaveToCancelAtOnce) {
@@ -204,7 +217,10 @@ TEST(PlanFires, DoesNotReleaseWhatItWouldHaveToCancelAtOnce) {
   EXPECT_FALSE(planned.release);
   EXPECT_FALSE(planned.cancel_open);
   EXPECT_EQ(told(planned.fires), "1 triggered due");
-  EXPECT_TRUE(plan(minutely(cancel_other), {.now = kMidnight - 1s, .next_at = kMidnight, .buffered = 1}).release);
+  EXPECT_TRUE(planned.give_up_waiting) << "the new one would cancel it at once whenever it is released";
+  const Plan before = plan(minutely(cancel_other), {.now = kMidnight - 1s, .next_at = kMidnight, .buffered = 1});
+  EXPECT_TRUE(before.release);
+  EXPECT_FALSE(before.give_up_waiting);
 }
 
 TEST(PlanFires, LetsNoMoreWaitThanMay) {
@@ -252,8 +268,10 @@ TEST(PlanFires, KeepsARowForEachRule) {
   EXPECT_EQ(planned.fires[2].rule, FireRule::regular);
 }
 
-std::string backfilled(OverlapPolicy policy, const Situation& situation, milliseconds length = 5min) {
-  const auto fires = plan_backfill(timetable(minutely(skip)), kMidnight, kMidnight + length, policy, situation);
+std::string backfilled(OverlapPolicy policy, const Situation& situation, milliseconds length = 5min,
+                       OverlapPolicy own = skip) {
+  const Schedule schedule = minutely(own);
+  const auto fires = plan_backfill(schedule, timetable(schedule), kMidnight, kMidnight + length, policy, situation);
   return fires ? told(*fires) : fires.error().message;
 }
 
@@ -269,9 +287,37 @@ TEST(PlanBackfill, TriggersWhatWasAskedForAsThePolicySays) {
   EXPECT_EQ(backfilled(buffer_all, busy), "2 buffered backfill, 3 skipped backfill");
 }
 
+TEST(PlanBackfill, GoesBehindWhatWaitsButForWhatThePauseHolds) {
+  Situation situation{.now = kMidnight + 24h, .buffered = 1};
+  EXPECT_EQ(backfilled(buffer_all, situation), "5 buffered backfill");
+  EXPECT_EQ(backfilled(buffer_one, situation), "5 skipped backfill") << "one waits already";
+  EXPECT_EQ(backfilled(skip, situation), "1 triggered backfill, 4 skipped backfill") << "none of them would wait";
+  situation.paused = true;
+  EXPECT_EQ(backfilled(buffer_all, situation), "1 triggered backfill, 4 buffered backfill");
+  situation.asked_for_waits = true;
+  EXPECT_EQ(backfilled(buffer_all, situation), "5 buffered backfill");
+}
+
+TEST(PlanBackfill, DoesNotWaitForRunsThatDisturbNobody) {
+  Situation situation{.now = kMidnight + 24h, .open_runs = 7};
+  EXPECT_EQ(backfilled(buffer_all, situation, 5min, allow_all), "1 triggered backfill, 4 buffered backfill");
+  situation.turn_taken = true;
+  EXPECT_EQ(backfilled(buffer_all, situation, 5min, allow_all), "5 buffered backfill");
+  EXPECT_EQ(backfilled(allow_all, situation, 5min, allow_all), "5 triggered backfill");
+  EXPECT_EQ(backfilled(skip, situation, 5min, allow_all), "5 skipped backfill");
+}
+
+TEST(PlanBackfill, LetsNothingWaitForAScheduleThatWouldCancelIt) {
+  const Situation situation{.now = kMidnight + 24h};
+  EXPECT_THAT(backfilled(buffer_all, situation, 5min, cancel_other),
+              HasSubstr("overlap is buffer_all; allowed: skip, cancel_other, allow_all, since"));
+  EXPECT_THAT(backfilled(buffer_one, situation, 5min, cancel_other), HasSubstr("schedule 'nightly'"));
+  EXPECT_EQ(backfilled(cancel_other, situation, 5min, cancel_other), "4 skipped backfill, 1 triggered backfill");
+}
+
 TEST(PlanBackfill, TakesTheFirstMomentAndLeavesTheLast) {
-  const auto fires =
-      plan_backfill(timetable(minutely(skip)), kMidnight, kMidnight + 2min, allow_all, {.now = kMidnight + 2min});
+  const auto fires = plan_backfill(minutely(skip), timetable(minutely(skip)), kMidnight, kMidnight + 2min, allow_all,
+                                   {.now = kMidnight + 2min});
   ASSERT_TRUE(fires);
   EXPECT_EQ(*fires, (std::vector{fire(kMidnight, FireOutcome::triggered, FireCause::backfill),
                                  fire(kMidnight + 1min, FireOutcome::triggered, FireCause::backfill)}));
@@ -284,7 +330,8 @@ TEST(PlanBackfill, RefusesWhatItCannotDo) {
   EXPECT_THAT(backfilled(skip, situation, 1000min), HasSubstr("1 triggered"));
   EXPECT_THAT(backfilled(skip, situation, 1001min), HasSubstr("more than 1000 fires"));
   EXPECT_THAT(backfilled(skip, situation, 1ms), HasSubstr("1 triggered"));
-  const auto none = plan_backfill(timetable(minutely(skip)), kMidnight + 1ms, kMidnight + 1min, skip, situation);
+  const auto none =
+      plan_backfill(minutely(skip), timetable(minutely(skip)), kMidnight + 1ms, kMidnight + 1min, skip, situation);
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ErrorCode::invalid_argument);
   EXPECT_THAT(none.error().message, HasSubstr("no fire between"));

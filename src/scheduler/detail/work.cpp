@@ -74,7 +74,7 @@ struct Work::Attending {
   StoredSchedule* row;
   ParsedPtr parsed = nullptr;
   schedule::Plan plan = {};
-  std::optional<store::FireRecord> oldest = {};  // that waits
+  std::optional<store::FireRecord> oldest = {};  // of those that wait: the one to be released
   std::optional<Triggering> released = {};
   std::vector<Triggering> triggerings = {};  // of the plan's fires
 };
@@ -87,6 +87,10 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, How how) {
   for (const StoredSchedule& row : rows) names.push_back(row.name);
   TRY_ASSIGN(const auto open, transaction_.job_runs().open_of(names, 1));
   TRY_ASSIGN(auto waiting, transaction_.fires().buffered(names));
+  std::vector<bool> turns(rows.size(), false);
+  if (std::ranges::any_of(waiting, [](const store::BufferedFires& fires) { return fires.count > 0; })) {
+    TRY_ASSIGN(turns, transaction_.fires().turns_taken(names));
+  }
   // What came last first: so one with a long backlog, which has been due for longest, leaves none of the others to the
   // next transaction, where it would be due for longest again.
   std::vector<std::size_t> order(rows.size());
@@ -134,16 +138,19 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, How how) {
     schedule::Situation situation{.now = now_, .next_at = next.next_at, .paused = next.paused};
     situation.open_runs = open[i].ids.size();
     situation.buffered = waiting[i].count;
-    situation.oldest_asked_for = waiting[i].oldest && waiting[i].oldest->fire.cause == FireCause::backfill;
+    situation.asked_for_waits = waiting[i].oldest_asked_for.has_value();
+    situation.turn_taken = turns[i];
     auto plan = how.late == Late::skipped ? plan_without_late(**stored, **parsed, situation)
                                           : schedule::plan_fires((*parsed)->schedule, (*parsed)->timetable, situation);
     // Before anything is written, as there may be no way to make them.
     const schedule::Schedule& schedule = (*parsed)->schedule;
     auto triggerings = prepare_fires(schedule, plan.fires);
     std::optional<Triggering> released;
+    auto& oldest =
+        plan.release == schedule::Waiting::oldest_asked_for ? waiting[i].oldest_asked_for : waiting[i].oldest;
     if (triggerings && plan.release) {
-      INVARIANT(waiting[i].oldest);
-      if (auto one = prepare_run(core_, run_of(schedule, waiting[i].oldest->fire.first), now_)) {
+      INVARIANT(oldest);
+      if (auto one = prepare_run(core_, run_of(schedule, oldest->fire.first), now_)) {
         released = *std::move(one);
       } else {
         triggerings = std::unexpected(std::move(one).error());
@@ -168,7 +175,7 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, How how) {
     all.push_back({.row = &rows[i],
                    .parsed = *std::move(parsed),
                    .plan = std::move(plan),
-                   .oldest = std::move(waiting[i].oldest),
+                   .oldest = std::move(oldest),
                    .released = std::move(released),
                    .triggerings = *std::move(triggerings)});
     written.push_back(std::move(next));
@@ -200,6 +207,10 @@ Result<Work::Attended> Work::attend(std::span<StoredSchedule> rows, How how) {
       releases.push_back({one.oldest->id, run});
       tally_.add(FireOutcome::triggered, FireCause::released, 1);
       ++attended.triggered;
+    }
+    if (one.plan.give_up_waiting) {
+      TRY_ASSIGN(const auto count, transaction_.fires().give_up_buffered(one.row->name, FireCause::superseded, now_));
+      tally_.add(FireOutcome::skipped, FireCause::superseded, static_cast<std::int64_t>(count));
     }
     add_fires(*one.parsed, one.plan.fires, std::move(one.triggerings));
     attended.triggered += static_cast<std::size_t>(std::ranges::count_if(one.plan.fires, is_triggered));
@@ -235,7 +246,10 @@ Result<std::vector<PlannedFire>> Work::backfill(StoredSchedule& row, Timestamp f
   schedule::Situation situation{.now = now_, .paused = row.paused};
   situation.open_runs = open.front().ids.size();
   situation.buffered = waiting.front().count;
-  TRY_ASSIGN(auto fires, schedule::plan_backfill(parsed->timetable, from, to, overlap, situation));
+  situation.asked_for_waits = waiting.front().oldest_asked_for.has_value();
+  TRY_ASSIGN(const auto turns, transaction_.fires().turns_taken({&row.name, 1}));
+  situation.turn_taken = turns.front();
+  TRY_ASSIGN(auto fires, schedule::plan_backfill(parsed->schedule, parsed->timetable, from, to, overlap, situation));
   auto triggerings = prepare_fires(parsed->schedule, fires);
   if (!triggerings) {
     return std::unexpected(
@@ -247,6 +261,8 @@ Result<std::vector<PlannedFire>> Work::backfill(StoredSchedule& row, Timestamp f
   }
   add_fires(*parsed, fires, *std::move(triggerings));
   TRY(flush());
+  // It may wait though no run is open, behind another: then no end of a run would bring anybody to look.
+  if (fires.front().outcome == FireOutcome::buffered) TRY(attend({&row, 1}));
   return fires;
 }
 

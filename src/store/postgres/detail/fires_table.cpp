@@ -128,17 +128,37 @@ Result<std::vector<BufferedFires>> FiresTable::buffered(std::span<const std::str
   for (const std::string& schedule : schedules) keys.add_text(as_text(schedule));
   TRY_ASSIGN(const Rows rows,
              connection_.run("SELECT k.place, (SELECT count(*) FROM fires b WHERE b.schedule = k.schedule AND "
-                             "b.outcome = 1), " WFO_FIRE_COLUMNS
+                             "b.outcome = 1), f.is_asked_for, " WFO_FIRE_COLUMNS
                              " FROM unnest($1::text[]) WITH ORDINALITY AS k (schedule, place) CROSS JOIN LATERAL "
-                             "(SELECT f.* FROM fires f WHERE f.schedule = k.schedule AND f.outcome = 1 ORDER BY "
-                             "f.first_at, f.fire LIMIT 1) AS f",
-                             Params().add(keys)));
+                             "((SELECT f.*, false AS is_asked_for FROM fires f WHERE f.schedule = k.schedule AND "
+                             "f.outcome = 1 ORDER BY f.first_at, f.fire LIMIT 1) UNION ALL (SELECT f.*, true FROM "
+                             "fires f WHERE f.schedule = k.schedule AND f.outcome = 1 AND f.cause = $2 ORDER BY "
+                             "f.first_at, f.fire LIMIT 1)) AS f",
+                             Params().add(keys).add(column(FireCause::backfill))));
   for (const Row row : rows) {
     BufferedFires& buffered = all[static_cast<std::size_t>(row.integer(0) - 1)];
     buffered.count = static_cast<std::size_t>(row.integer(1));
-    TRY_ASSIGN(buffered.oldest, read_row(row, 2));
+    auto& oldest = row.boolean(2) ? buffered.oldest_asked_for : buffered.oldest;
+    TRY_ASSIGN(oldest, read_row(row, 3));
   }
   return all;
+}
+
+Result<std::vector<bool>> FiresTable::turns_taken(std::span<const std::string> schedules) const {
+  std::vector<bool> taken(schedules.size(), false);
+  if (schedules.empty()) return taken;
+  Array keys(Type::text);
+  for (const std::string& schedule : schedules) keys.add_text(as_text(schedule));
+  // From the open runs, which are few, to their fires. Limited, so that it is no join that could begin with the fires.
+  TRY_ASSIGN(const Rows rows,
+             connection_.run("SELECT k.place FROM unnest($1::text[]) WITH ORDINALITY AS k (schedule, place) CROSS JOIN "
+                             "LATERAL (SELECT 1 FROM (SELECT r.id FROM job_runs r WHERE r.schedule = k.schedule AND "
+                             "r.status <= 2 ORDER BY r.schedule, r.id OFFSET 0) AS r CROSS JOIN LATERAL (SELECT 1 FROM "
+                             "fires f WHERE f.run = r.id AND f.outcome = 0 AND f.cause IN (2, 3) LIMIT 1) AS f LIMIT "
+                             "1) AS t",
+                             Params().add(keys)));
+  for (const Row row : rows) taken[static_cast<std::size_t>(row.integer(0) - 1)] = true;
+  return taken;
 }
 
 Result<void> FiresTable::release(std::span<const ReleasedFire> fires, Timestamp now) {
@@ -154,9 +174,9 @@ Result<void> FiresTable::release(std::span<const ReleasedFire> fires, Timestamp 
                              "unnest($1::bigint[], $2::uuid[]) AS g (fire, run) WHERE f.fire = ANY ($1::bigint[]) AND "
                              "f.fire = g.fire AND f.outcome + 0 = 1 RETURNING f.fire",
                              Params().add(ids).add(runs).add(column(FireCause::released)).add(now)));
+  if (rows.size() == fires.size()) return {};
   std::set<FireId> missing;
   for (const auto& [id, run] : fires) missing.insert(id);
-  if (rows.size() == fires.size()) return {};
   FireId named = fires.front().id;  // what is there twice, if none is missing
   for (const Row row : rows) missing.erase(row.integer(0));
   if (!missing.empty()) named = *missing.begin();

@@ -195,6 +195,7 @@ class FiresTable final : public FireStore {
   explicit FiresTable(Connection& connection) : connection_(connection) {}
   Result<void> record(std::span<const FireRecord> fires) override;
   Result<std::vector<BufferedFires>> buffered(std::span<const std::string> schedules) const override;
+  Result<std::vector<bool>> turns_taken(std::span<const std::string> schedules) const override;
   Result<void> release(std::span<const ReleasedFire> fires, Timestamp now) override;
   Result<std::size_t> give_up_buffered(std::string_view schedule, schedule::FireCause cause, Timestamp now) override;
   Result<std::vector<FireRecord>> list(const FireQuery& query) const override;

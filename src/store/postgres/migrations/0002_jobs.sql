@@ -30,6 +30,8 @@ CREATE TABLE fires (
 CREATE INDEX fires_by_schedule ON fires (schedule, fire);
 CREATE INDEX fires_buffered ON fires (schedule, first_at) WHERE outcome = 1;
 CREATE INDEX fires_decided ON fires (decided_at) WHERE outcome <> 1;
+-- Triggered ones that waited or were asked for.
+CREATE INDEX fires_in_turn ON fires (run) WHERE outcome = 0 AND cause IN (2, 3);
 
 CREATE TABLE job_runs (
   id             uuid PRIMARY KEY,

@@ -71,6 +71,9 @@ std::vector<Asked> all() {
        {"fires_by_schedule", "fires_pkey"},
        true},
       {"fires: buffered", [](auto& t) { return done(t.fires().buffered(kNames)); }, {"fires_buffered"}, true},
+      {"fires: turns taken",
+       [](auto& t) { return done(t.fires().turns_taken(kNames)); },
+       {"job_runs_open_by_schedule", "fires_in_turn"}},
       {"fires: release",
        [](auto& t) -> Result<void> {
          const ReleasedFire released{1'000'000, kIds[0]};

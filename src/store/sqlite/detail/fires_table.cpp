@@ -84,6 +84,10 @@ Result<std::vector<BufferedFires>> FiresTable::buffered(std::span<const std::str
   TRY_ASSIGN(Statement* const oldest,
              connection_.statement("SELECT " WFO_FIRE_COLUMNS
                                    " FROM fires WHERE schedule = ? AND outcome = 1 ORDER BY first_at, fire LIMIT 1"));
+  TRY_ASSIGN(Statement* const asked_for,
+             connection_.statement("SELECT " WFO_FIRE_COLUMNS
+                                   " FROM fires WHERE schedule = ? AND outcome = 1 AND cause = ? ORDER BY first_at, "
+                                   "fire LIMIT 1"));
   std::vector<BufferedFires> all;
   all.reserve(schedules.size());
   for (const std::string& schedule : schedules) {
@@ -96,8 +100,26 @@ Result<std::vector<BufferedFires>> FiresTable::buffered(std::span<const std::str
     TRY_ASSIGN(auto first, read_rows(oldest->bind_text(schedule)));
     INVARIANT(!first.empty());
     buffered.oldest = std::move(first.front());
+    TRY_ASSIGN(auto asked, read_rows(asked_for->bind_text(schedule).bind(column(FireCause::backfill))));
+    if (!asked.empty()) buffered.oldest_asked_for = std::move(asked.front());
   }
   return all;
+}
+
+Result<std::vector<bool>> FiresTable::turns_taken(std::span<const std::string> schedules) const {
+  // From the open runs, which are few, to their fires.
+  TRY_ASSIGN(Statement* const select,
+             connection_.statement("SELECT 1 FROM job_runs r INDEXED BY job_runs_open_by_schedule CROSS JOIN fires f "
+                                   "INDEXED BY fires_in_turn WHERE r.schedule = ? AND r.status <= 2 AND f.run = r.id "
+                                   "AND f.outcome = 0 AND f.cause IN (2, 3) LIMIT 1"));
+  std::vector<bool> taken;
+  taken.reserve(schedules.size());
+  for (const std::string& schedule : schedules) {
+    TRY_ASSIGN(const bool found, select->bind_text(schedule).step());
+    select->reset();
+    taken.push_back(found);
+  }
+  return taken;
 }
 
 Result<void> FiresTable::release(std::span<const ReleasedFire> fires, Timestamp now) {

@@ -76,6 +76,7 @@ TEST_F(QueryPlans, OfSchedulesAndJobsGoAlongAnIndex) {
   fire.fire.outcome = schedule::FireOutcome::skipped;
   ok(t.fires().record({&fire, 1}));
   ok(t.fires().buffered(names));
+  ok(t.fires().turns_taken(names));
   const ReleasedFire released{1, id<JobRunId>(1)};
   ok(t.fires().release({&released, 1}, kStart));
   ok(t.fires().give_up_buffered(names[0], schedule::FireCause::paused, kStart));
