@@ -403,7 +403,7 @@ struct Runtime::State {
       TRY(add_loop(std::move(consumer), std::move(role)));
     }
     // Without the catalogue, triggers of its jobs would fail as those of unknown ones.
-    if (has_role(events::kRiskAnalyticsRole) && knows_jobs) {
+    if (has_role(events::kRiskAnalyticsRole) && options.works_batch_jobs && knows_jobs) {
       TRY_ASSIGN(auto consumer, buses.bus->consume({.queue = std::string(jobs::BatchJobWorker::kQueue),
                                                     .bindings = jobs::BatchJobWorker::bindings()}));
       RunningRole role;

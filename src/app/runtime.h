@@ -36,10 +36,11 @@ struct RuntimeOptions {
   bool run_steps = true;                     // false: nobody answers the steps' requests
   /// Makes the schedules of the configuration those of the installation, and triggers what is due: what a server does.
   bool keeps_schedules = false;
-  /// Works on runs of built-in jobs. A command that ends soon records the triggers and leaves the runs to others.
+  /// Takes triggers of batch jobs, and works on runs of built-in ones. A command that ends soon, and may know other
+  /// jobs than the servers, leaves both to them.
   bool works_batch_jobs = false;
   /// Does not open if the files of jobs and schedules are wrong. Else that is a warning, the built-in jobs are those
-  /// that there are, and triggers stay for who knows the others. Those who keep schedules always need them.
+  /// that there are. Those who keep schedules always need them.
   bool needs_jobs = false;
   /// Called with each batch that has become durable in the ledger; on the ledger's thread.
   std::function<void(std::span<const bus::Delivery>)> on_ledger_commit = nullptr;
