@@ -70,10 +70,12 @@ JobRun triggered(JobRun run, const JobSpec& spec, Timestamp now) {
   return run;
 }
 
-JobRun recorded(JobRun run, Timestamp now) {
+JobRun recorded(JobRun run, const JobSpec& spec, Timestamp now) {
   INVARIANT(run.status == JobRunStatus::pending);
   run.status = JobRunStatus::queued;
   run.due_at = now;
+  // No worker may be left to take it; its schedule would wait for its end.
+  run.deadline = now + spec.start_timeout + spec.timeout;
   return run;
 }
 
@@ -88,8 +90,10 @@ JobRun claimed(JobRun run, const JobSpec& spec, std::string_view holder, Timesta
   run.status = JobRunStatus::running;
   run.holder = holder;
   run.due_at = now + heartbeat_timeout;
-  if (!run.started_at) run.started_at = now;
-  if (!run.deadline) run.deadline = now + spec.timeout;
+  if (!run.started_at) {
+    run.started_at = now;
+    run.deadline = now + spec.timeout;
+  }
   return run;
 }
 

@@ -55,10 +55,13 @@ struct JobRun {
   /// worker may take it; running: the end of the heartbeat's lease, after which another worker takes it over; ended:
   /// nothing.
   std::optional<Timestamp> due_at;
-  std::optional<Timestamp> deadline;  // of `timeout`, since the first start; open runs past it are closed as failed
-  std::string holder;                 // who works on it; "" nobody
-  int attempt = 0;                    // the one at work, or done last: 1, 2, …; 0 before the first
-  int takeovers = 0;                  // how often it was taken over from a worker that fell silent
+  /// When it is closed as failed if it is still open. queued and never started: `start_timeout` and `timeout` after it
+  /// was recorded, as long as a run may last in all; since the first start: the end of `timeout`, whatever it waits for
+  /// (its next attempt, or another worker); pending: nothing, since `due_at` is the end already.
+  std::optional<Timestamp> deadline;
+  std::string holder;  // who works on it; "" nobody
+  int attempt = 0;     // the one at work, or done last: 1, 2, …; 0 before the first
+  int takeovers = 0;   // how often it was taken over from a worker that fell silent
   JobProgress progress;
   std::string checkpoint;  // the job's own, where to go on; "" the beginning
   JobCounts counts;
@@ -71,9 +74,9 @@ struct JobRun {
 /// A run that was triggered at `now`; `id`, `job`, `trigger` and what else is known are set by the caller.
 [[nodiscard]] JobRun triggered(JobRun run, const JobSpec& spec, Timestamp now);
 /// pending → queued: the BatchJobWorker has recorded it.
-[[nodiscard]] JobRun recorded(JobRun run, Timestamp now);
+[[nodiscard]] JobRun recorded(JobRun run, const JobSpec& spec, Timestamp now);
 /// queued or (after its lease) running → running. Taking over a running one counts a takeover and keeps the attempt;
-/// else it is the next attempt.
+/// else it is the next attempt. The first start sets the deadline anew.
 [[nodiscard]] JobRun claimed(JobRun run, const JobSpec& spec, std::string_view holder, Timestamp now,
                              milliseconds heartbeat_timeout);
 /// A failed attempt: → queued for `now` + the policy's delay, or, if it was the last or is not to be retried, failed.

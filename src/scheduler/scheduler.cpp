@@ -49,11 +49,16 @@ std::optional<Ending> ending_of(const Core& core, const JobRun& run, Timestamp n
                     format_duration(std::max(*run.due_at - run.created_at, kWaitMin))),
         ClosedBy::start_timeout};
   }
+  if (run.deadline && *run.deadline <= now && !run.started_at) {
+    return Ending{JobRunStatus::failed,
+                  fmt::format("it was recorded, but no worker began it within {} after its trigger",
+                              format_duration(std::max(*run.deadline - run.created_at, kWaitMin))),
+                  ClosedBy::start_timeout};
+  }
   if (run.deadline && *run.deadline <= now) {
-    const Timestamp start = run.started_at.value_or(run.created_at);
     return Ending{JobRunStatus::failed,
                   fmt::format("it did not end within {} after its start",
-                              format_duration(std::max(*run.deadline - start, kWaitMin))),
+                              format_duration(std::max(*run.deadline - *run.started_at, kWaitMin))),
                   ClosedBy::timeout};
   }
   return std::nullopt;

@@ -26,6 +26,7 @@ constexpr std::array<double, 14> kDurationBuckets{0.1, 0.5, 1, 5, 10, 30, 60, 12
 bool is_past_deadline(const JobRun& run, Timestamp now) { return run.deadline && *run.deadline <= now; }
 
 std::string timeout_error(const JobRun& run, const schedule::JobSpec& spec) {
+  if (!run.started_at) return fmt::format("timeout: no worker began it by {}", format_timestamp(*run.deadline));
   return fmt::format("timeout: not done by {}, {} after its first start", format_timestamp(*run.deadline),
                      format_duration(spec.timeout));
 }

@@ -123,7 +123,7 @@ Result<bool> TriggerIntake::record(Plan& plan, const Trigger& trigger, Timestamp
     error = checked.error().message;
   }
   if (error.empty()) {
-    run = schedule::recorded(std::move(run), now);
+    run = schedule::recorded(std::move(run), *spec, now);
   } else {
     log_.warn("job {}: run {} fails: {}", run.job, run.id.to_string(), error);
     run = schedule::ended(std::move(run), JobRunStatus::failed, error_text(error), now);

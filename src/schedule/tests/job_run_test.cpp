@@ -35,7 +35,7 @@ JobRun pending() {
   return triggered(std::move(run), spec(), kNow);
 }
 
-JobRun queued() { return recorded(pending(), kNow + seconds(1)); }
+JobRun queued() { return recorded(pending(), spec(), kNow + seconds(1)); }
 
 JobRun running() { return claimed(queued(), spec(), "worker-1", kNow + seconds(2), kLease); }
 
@@ -55,7 +55,8 @@ TEST(JobRun, MayBeTakenAtOnceWhenItIsRecorded) {
   JobRun expected = pending();
   expected.status = JobRunStatus::queued;
   expected.due_at = kNow + seconds(1);
-  EXPECT_EQ(recorded(pending(), kNow + seconds(1)), expected);
+  expected.deadline = kNow + seconds(1) + minutes(10) + hours(2);
+  EXPECT_EQ(recorded(pending(), spec(), kNow + seconds(1)), expected);
 }
 
 TEST(JobRun, BeginsItsFirstAttemptAndItsDeadlineWhenItIsClaimed) {
@@ -208,6 +209,7 @@ RC_GTEST_PROP(JobRunStory, KeepsItsPromises, ()) {
   Timestamp now = kNow;
   JobRun run;
   run = triggered(std::move(run), limits, now);
+  std::optional<Timestamp> recorded_at;
   std::optional<Timestamp> first_start;
   int failures = 0;
   for (int step = 0; step < 60 && is_open(run.status); ++step) {
@@ -217,7 +219,8 @@ RC_GTEST_PROP(JobRunStory, KeepsItsPromises, ()) {
       run = ended(run, *rc::gen::element(JobRunStatus::completed, JobRunStatus::failed, JobRunStatus::cancelled), "e",
                   now);
     } else if (run.status == JobRunStatus::pending) {
-      run = recorded(run, now);
+      run = recorded(run, limits, now);
+      recorded_at = now;
     } else if (run.status == JobRunStatus::queued || *rc::gen::inRange(0, 2) == 0) {
       now = std::max(now, *run.due_at);
       run = claimed(run, limits, "w", now, kLease);
@@ -236,7 +239,15 @@ RC_GTEST_PROP(JobRunStory, KeepsItsPromises, ()) {
     RC_ASSERT(run.ended_at.has_value() == !is_open(run.status));
     RC_ASSERT(run.holder.empty() == (run.status != JobRunStatus::running));
     RC_ASSERT(run.started_at == first_start);
-    RC_ASSERT(run.deadline == (first_start ? std::optional(*first_start + limits.timeout) : std::nullopt));
+    if (first_start) {
+      RC_ASSERT(run.deadline == *first_start + limits.timeout);
+    } else if (recorded_at) {
+      RC_ASSERT(run.deadline == *recorded_at + limits.start_timeout + limits.timeout);
+    } else {
+      RC_ASSERT(run.deadline == std::nullopt);
+    }
+    // Whatever it waits for, there is a time at which somebody ends it.
+    if (is_open(run.status) && run.status != JobRunStatus::pending) RC_ASSERT(run.deadline.has_value());
     RC_ASSERT(run.attempt >= before.attempt);
     RC_ASSERT(run.attempt <= limits.attempts_max);
     RC_ASSERT(run.attempt - failures <= 1);

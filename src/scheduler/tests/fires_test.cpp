@@ -232,6 +232,17 @@ class Overdue : public ::testing::Test {
     world_.clock.set(now);
     return World::must(world_.scheduler->run_once()).closed;
   }
+  /// What a worker does to a run.
+  void change(
+      const JobRunId& id,
+      const std::function<schedule::JobRun(const schedule::JobRun&, const schedule::JobSpec&, Timestamp)>& how) {
+    World::must(world_.store.transact([&](store::Transaction& transaction) -> Result<void> {
+      TRY_ASSIGN(auto found, transaction.job_runs().find(id));
+      found->run = how(found->run, *World::catalog().find("outcome-sync"), world_.clock.now());
+      TRY(transaction.job_runs().update({&*found, 1}));
+      return {};
+    }));
+  }
   World world_;
 };
 
@@ -299,8 +310,8 @@ TEST_F(Overdue, RunsThatDoNotEndAreClosedAndWhatWaitedForThemIsTriggered) {
   const JobRunId id = world_.runs()[0].id;
   World::must(world_.store.transact([&](store::Transaction& transaction) -> Result<void> {
     TRY_ASSIGN(auto found, transaction.job_runs().find(id));
-    found->run = claimed(recorded(found->run, world_.clock.now()), *World::catalog().find("outcome-sync"), "w1",
-                         world_.clock.now(), 30s);
+    const schedule::JobSpec spec = *World::catalog().find("outcome-sync");
+    found->run = claimed(recorded(found->run, spec, world_.clock.now()), spec, "w1", world_.clock.now(), 30s);
     found->run.counts["read"] = 7;
     TRY(transaction.job_runs().update({&*found, 1}));
     return {};
@@ -317,6 +328,33 @@ TEST_F(Overdue, RunsThatDoNotEndAreClosedAndWhatWaitedForThemIsTriggered) {
   world_.deliver_own();
   ASSERT_EQ(world_.open_runs().size(), 1U);
   EXPECT_EQ(world_.open_runs()[0].scheduled_for, kStart + 20min);
+}
+
+TEST_F(Overdue, RunsThatWereRecordedButThatNoWorkerBeginsAreClosed) {
+  world_.put(World::ten_minutely(OverlapPolicy::skip));
+  world_.attend_at(kStart + 10min);
+  const JobRunId id = world_.runs()[0].id;
+  change(id, [](const schedule::JobRun& run, const schedule::JobSpec& spec, Timestamp now) {
+    return recorded(run, spec, now);
+  });
+  world_.attend_at(kStart + 10min + 7h - 1ms);
+  EXPECT_EQ(world_.run(id).status, JobRunStatus::queued) << "it may wait behind others";
+  EXPECT_EQ(world_.attend_at(kStart + 10min + 7h), 1U) << "its schedule goes on";
+  EXPECT_EQ(world_.run(id).status, JobRunStatus::failed);
+  EXPECT_EQ(world_.run(id).error, "it was recorded, but no worker began it within 7h after its trigger");
+  EXPECT_EQ(world_.counted("job_runs_closed_total", {{"why", "start_timeout"}}), 1);
+}
+
+TEST_F(Overdue, RunsThatWaitForTheirNextAttemptAreClosed) {
+  const auto id = World::must(world_.scheduler->trigger({.job = "outcome-sync"})).run;
+  change(id, [](const schedule::JobRun& run, const schedule::JobSpec& spec, Timestamp now) {
+    return attempt_failed(claimed(recorded(run, spec, now), spec, "w1", now, 30s), spec, "no luck", true, now);
+  });
+  world_.attend_at(kStart + 6h - 1ms);
+  EXPECT_EQ(world_.run(id).status, JobRunStatus::queued);
+  world_.attend_at(kStart + 7h);  // its timeout, and no longer than its start timeout for the next worker
+  EXPECT_EQ(world_.run(id).status, JobRunStatus::failed);
+  EXPECT_THAT(world_.run(id).error, HasSubstr("it did not end within"));
 }
 
 }  // namespace
