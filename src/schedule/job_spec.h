@@ -21,8 +21,9 @@ enum class JobKind {
 struct JobSpec {
   std::string name;  // is_job_name; not `runs`, `schedules`, `preview`
   JobKind kind = JobKind::external;
-  /// 1s..30d: from the trigger until somebody takes it (builtin), or until its end (external: nobody tells us that it
-  /// was taken); later the run is closed as failed.
+  /// 1s..30d: from the trigger until the BatchJobWorker has recorded it (builtin; it then waits for a thread, at most
+  /// `start_timeout` and `timeout` together), or until its end (external: nobody tells us that it was taken); later the
+  /// run is closed as failed.
   milliseconds start_timeout{std::chrono::hours(1)};
   milliseconds timeout{std::chrono::hours(6)};        // 1s..30d: of a builtin run, from its first start to its end
   int attempts_max = 5;                               // 1..100, the first included; builtin
