@@ -25,10 +25,11 @@ constexpr std::array<double, 14> kDurationBuckets{0.1, 0.5, 1, 5, 10, 30, 60, 12
 
 bool is_past_deadline(const JobRun& run, Timestamp now) { return run.deadline && *run.deadline <= now; }
 
-std::string timeout_error(const JobRun& run, const schedule::JobSpec& spec) {
-  if (!run.started_at) return fmt::format("timeout: no worker began it by {}", format_timestamp(*run.deadline));
-  return fmt::format("timeout: not done by {}, {} after its first start", format_timestamp(*run.deadline),
-                     format_duration(spec.timeout));
+// As the scheduler says it, whoever finds it first.
+std::string timeout_error(const JobRun& run) {
+  const auto since = [&](Timestamp start) { return format_duration(std::max(*run.deadline - start, milliseconds(1))); };
+  if (run.started_at) return fmt::format("it did not end within {} after its start", since(*run.started_at));
+  return fmt::format("it was recorded, but no worker began it within {} after its trigger", since(run.created_at));
 }
 
 std::string describe(const schedule::JobCounts& counts) {
@@ -114,7 +115,7 @@ Result<bool> RunWorker::take(StoredJobRun held, Timestamp now, std::stop_token s
     return true;
   }
   if (is_past_deadline(held.run, now)) {
-    TRY(end(held, timeout_error(held.run, *job.spec), stop));
+    TRY(end(held, timeout_error(held.run), stop));
     return true;
   }
   const bool takes_over = held.run.status == JobRunStatus::running;
@@ -148,7 +149,7 @@ Result<void> RunWorker::work(StoredJobRun held, const JobTable::Entry& job, std:
   const std::stop_callback pass_on(stop, [&] { entry->stop.request_stop(); });
   for (;;) {
     if (stop.stop_requested()) return give_back(held, stop);
-    if (is_past_deadline(held.run, clock_.now())) return end(held, timeout_error(held.run, *job.spec), stop);
+    if (is_past_deadline(held.run, clock_.now())) return end(held, timeout_error(held.run), stop);
     auto slice = job.job->next(held.run, entry->stop.get_token());
     if (entry->lost) {
       say_lost(held.run);
@@ -355,11 +356,16 @@ void RunWorker::leave(const std::shared_ptr<AtWork>& entry) {
   std::erase(at_work_, entry);
 }
 
-void RunWorker::say_ended(const JobRun& run) {
+milliseconds RunWorker::count_duration(const JobRun& run) {
   const auto took = run.started_at ? std::max(*run.ended_at - *run.started_at, milliseconds(0)) : milliseconds(0);
   if (const auto numbers = numbers_.find(run.job); numbers != numbers_.end() && run.started_at) {
     numbers->second.duration.observe(std::chrono::duration<double>(took).count());
   }
+  return took;
+}
+
+void RunWorker::say_ended(const JobRun& run) {
+  const auto took = count_duration(run);
   if (run.status == JobRunStatus::completed) {
     log_.info("job {}: run {} completed in {}: {}", run.job, run.id.to_string(), format_duration(took),
               describe(run.counts));
@@ -369,8 +375,20 @@ void RunWorker::say_ended(const JobRun& run) {
 }
 
 void RunWorker::say_lost(const JobRun& run) {
-  log_.info("job {}: run {} was closed or taken over by somebody else; nothing more is written here", run.job,
-            run.id.to_string());
+  std::optional<StoredJobRun> stored;
+  const auto looked = store_.read([&](const store::Transaction& transaction) -> Result<void> {
+    TRY_ASSIGN(stored, transaction.job_runs().find(run.id));
+    return {};
+  });
+  if (looked && stored && stored->run.ended_at) {
+    // Who closed it had no part in the work, and does not count how long that took.
+    count_duration(stored->run);
+    log_.info("job {}: run {} was closed by somebody else, as {}: {}; nothing more is written here", run.job,
+              run.id.to_string(), name(stored->run.status), stored->run.error);
+  } else {
+    log_.info("job {}: run {} was taken over by somebody else; nothing more is written here", run.job,
+              run.id.to_string());
+  }
 }
 
 }  // namespace wfo::jobs

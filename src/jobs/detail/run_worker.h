@@ -58,6 +58,7 @@ class RunWorker {
 
   std::shared_ptr<AtWork> begin(const schedule::JobRun& run);
   void leave(const std::shared_ptr<AtWork>& entry);
+  milliseconds count_duration(const schedule::JobRun& run);
   void say_ended(const schedule::JobRun& run);
   void say_lost(const schedule::JobRun& run);
 
