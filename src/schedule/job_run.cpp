@@ -29,6 +29,23 @@ milliseconds retry_delay(const JobSpec& spec, int failed) {
   return delay;
 }
 
+// A queued run waits for whoever takes it, at most so long beyond what it may still last: there is an end though nobody
+// comes, and the wait costs nothing if somebody does.
+JobRun wait_until(JobRun run, const JobSpec& spec, Timestamp due_at, milliseconds left) {
+  run.status = JobRunStatus::queued;
+  run.holder.clear();
+  run.due_at = due_at;
+  run.deadline = due_at + spec.start_timeout + left;
+  return run;
+}
+
+// What a queued run may still last. Limits may have been changed since it was queued.
+milliseconds time_left(const JobRun& run, const JobSpec& spec, Timestamp now) {
+  if (!run.deadline) return spec.timeout;
+  const Timestamp due_at = run.due_at.value_or(now);
+  return std::clamp(*run.deadline - due_at - spec.start_timeout, milliseconds(0), spec.timeout);
+}
+
 }  // namespace
 
 std::string_view name(JobRunStatus status) {
@@ -72,11 +89,7 @@ JobRun triggered(JobRun run, const JobSpec& spec, Timestamp now) {
 
 JobRun recorded(JobRun run, const JobSpec& spec, Timestamp now) {
   INVARIANT(run.status == JobRunStatus::pending);
-  run.status = JobRunStatus::queued;
-  run.due_at = now;
-  // No worker may be left to take it; its schedule would wait for its end.
-  run.deadline = now + spec.start_timeout + spec.timeout;
-  return run;
+  return wait_until(std::move(run), spec, now, spec.timeout);
 }
 
 JobRun claimed(JobRun run, const JobSpec& spec, std::string_view holder, Timestamp now,
@@ -86,25 +99,34 @@ JobRun claimed(JobRun run, const JobSpec& spec, std::string_view holder, Timesta
     ++run.takeovers;
   } else {
     ++run.attempt;
+    run.deadline = now + time_left(run, spec, now);
   }
   run.status = JobRunStatus::running;
   run.holder = holder;
   run.due_at = now + heartbeat_timeout;
-  if (!run.started_at) {
-    run.started_at = now;
-    run.deadline = now + spec.timeout;
-  }
+  if (!run.started_at) run.started_at = now;
+  if (!run.deadline) run.deadline = now + spec.timeout;
   return run;
+}
+
+JobRun given_back(JobRun run, const JobSpec& spec, Timestamp now) {
+  INVARIANT(run.status == JobRunStatus::running);
+  --run.attempt;
+  milliseconds left = run.deadline ? std::max(*run.deadline - now, milliseconds(0)) : spec.timeout;
+  if (run.checkpoint.empty()) {
+    run.started_at.reset();
+    left = spec.timeout;
+  }
+  return wait_until(std::move(run), spec, now, left);
 }
 
 JobRun attempt_failed(JobRun run, const JobSpec& spec, std::string_view error, bool retryable, Timestamp now) {
   INVARIANT(run.status == JobRunStatus::running);
   if (!retryable || run.attempt >= spec.attempts_max) return ended(std::move(run), JobRunStatus::failed, error, now);
-  run.status = JobRunStatus::queued;
-  run.due_at = now + retry_delay(spec, run.attempt);
-  run.holder.clear();
   run.error = error;
-  return run;
+  const Timestamp due_at = now + retry_delay(spec, run.attempt);
+  const milliseconds left = run.deadline ? std::max(*run.deadline - due_at, milliseconds(0)) : spec.timeout;
+  return wait_until(std::move(run), spec, due_at, left);
 }
 
 JobRun ended(JobRun run, JobRunStatus status, std::string_view error, Timestamp now) {

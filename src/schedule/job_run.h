@@ -55,9 +55,9 @@ struct JobRun {
   /// worker may take it; running: the end of the heartbeat's lease, after which another worker takes it over; ended:
   /// nothing.
   std::optional<Timestamp> due_at;
-  /// When it is closed as failed if it is still open. queued and never started: `start_timeout` and `timeout` after it
-  /// was recorded, as long as a run may last in all; since the first start: the end of `timeout`, whatever it waits for
-  /// (its next attempt, or another worker); pending: nothing, since `due_at` is the end already.
+  /// When it is closed as failed if it is still open. running: the end of `timeout`, of which no time is used up in
+  /// which it waits for a worker; queued: `start_timeout`, and what is left of `timeout`, after `due_at`; pending:
+  /// nothing, since `due_at` is the end already.
   std::optional<Timestamp> deadline;
   std::string holder;  // who works on it; "" nobody
   int attempt = 0;     // the one at work, or done last: 1, 2, …; 0 before the first
@@ -75,11 +75,15 @@ struct JobRun {
 [[nodiscard]] JobRun triggered(JobRun run, const JobSpec& spec, Timestamp now);
 /// pending → queued: the BatchJobWorker has recorded it.
 [[nodiscard]] JobRun recorded(JobRun run, const JobSpec& spec, Timestamp now);
-/// queued or (after its lease) running → running. Taking over a running one counts a takeover and keeps the attempt;
-/// else it is the next attempt. The first start sets the deadline anew.
+/// queued or (after its lease) running → running. Taking over a running one counts a takeover and keeps attempt and
+/// deadline; else it is the next attempt, and what was left of `timeout` begins to run.
 [[nodiscard]] JobRun claimed(JobRun run, const JobSpec& spec, std::string_view holder, Timestamp now,
                              milliseconds heartbeat_timeout);
-/// A failed attempt: → queued for `now` + the policy's delay, or, if it was the last or is not to be retried, failed.
+/// running → queued: its worker stops, and another one may go on at once, in the same attempt. Without a checkpoint it
+/// is as if it had never been started.
+[[nodiscard]] JobRun given_back(JobRun run, const JobSpec& spec, Timestamp now);
+/// A failed attempt: → queued for `now` + the policy's delay (of which `timeout` is used up), or, if it was the last or
+/// is not to be retried, failed.
 [[nodiscard]] JobRun attempt_failed(JobRun run, const JobSpec& spec, std::string_view error, bool retryable,
                                     Timestamp now);
 /// Ends it: `status` is completed, failed or cancelled; `error` is "" if completed.

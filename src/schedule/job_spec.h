@@ -25,7 +25,8 @@ struct JobSpec {
   /// `start_timeout` and `timeout` together), or until its end (external: nobody tells us that it was taken); later the
   /// run is closed as failed.
   milliseconds start_timeout{std::chrono::hours(1)};
-  milliseconds timeout{std::chrono::hours(6)};        // 1s..30d: of a builtin run, from its first start to its end
+  /// 1s..30d: of a builtin run, from its first start to its end, without what it waits for a worker.
+  milliseconds timeout{std::chrono::hours(6)};
   int attempts_max = 5;                               // 1..100, the first included; builtin
   milliseconds retry_first{std::chrono::seconds(1)};  // 1ms..30d: before the second attempt; doubles
   milliseconds retry_max{std::chrono::minutes(5)};    // retry_first..30d

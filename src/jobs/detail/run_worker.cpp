@@ -148,7 +148,7 @@ Result<void> RunWorker::work(StoredJobRun held, const JobTable::Entry& job, std:
   } const leave{*this, entry};
   const std::stop_callback pass_on(stop, [&] { entry->stop.request_stop(); });
   for (;;) {
-    if (stop.stop_requested()) return give_back(held, stop);
+    if (stop.stop_requested()) return give_back(held, job, stop);
     if (is_past_deadline(held.run, clock_.now())) return end(held, timeout_error(held.run), stop);
     auto slice = job.job->next(held.run, entry->stop.get_token());
     if (entry->lost) {
@@ -179,12 +179,8 @@ Result<void> RunWorker::work(StoredJobRun held, const JobTable::Entry& job, std:
 }
 
 /// Another worker, or this one after its restart, goes on at once, and in the same attempt.
-Result<void> RunWorker::give_back(StoredJobRun& held, std::stop_token stop) {
-  JobRun next = held.run;
-  next.status = JobRunStatus::queued;
-  next.due_at = clock_.now();
-  next.holder.clear();
-  --next.attempt;
+Result<void> RunWorker::give_back(StoredJobRun& held, const JobTable::Entry& job, std::stop_token stop) {
+  const JobRun next = schedule::given_back(held.run, *job.spec, clock_.now());
   TRY_ASSIGN(const bool written, write(held, next, stop));
   if (!written) {
     say_lost(held.run);

@@ -46,7 +46,7 @@ class RunWorker {
   Result<std::vector<store::StoredJobRun>> candidates(Timestamp now);
   Result<bool> take(store::StoredJobRun held, Timestamp now, std::stop_token stop);
   Result<void> work(store::StoredJobRun held, const JobTable::Entry& job, std::stop_token stop);
-  Result<void> give_back(store::StoredJobRun& held, std::stop_token stop);
+  Result<void> give_back(store::StoredJobRun& held, const JobTable::Entry& job, std::stop_token stop);
   Result<void> end(store::StoredJobRun& held, std::string_view error, std::stop_token stop);
   Result<void> attempt_failed(store::StoredJobRun& held, const JobTable::Entry& job, const Error& error,
                               std::stop_token stop);

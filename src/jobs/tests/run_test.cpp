@@ -357,6 +357,50 @@ TEST(JobWork, IsGivenBackOnStopAndGoesOnAtOnceElsewhere) {
   EXPECT_EQ(run.started_at, kStart);
 }
 
+TEST(JobWork, ThatIsGivenBackBeforeItsFirstSliceIsNotFailedByTheNight) {
+  World world;
+  const auto command = world.worker("a short command");
+  const auto service = world.worker("the service, next morning");
+  const JobRunId id = world.queued(command);
+  std::stop_source stop;
+  command.job->before = [&](const JobRun&, int, std::stop_token) -> Result<void> {
+    world.clock.advance(1s);
+    stop.request_stop();
+    return fail(ErrorCode::unavailable, "stopped");
+  };
+  ASSERT_TRUE(*command->work_once(stop.get_token()));
+  EXPECT_EQ(world.run(id).started_at, std::nullopt);
+  EXPECT_EQ(world.run(id).deadline, kStart + 1s + 1h + 1h) << "the end if nobody takes it";
+  world.clock.set(kStart + 1h + 30min);
+  ASSERT_TRUE(*service->work_once());
+  EXPECT_EQ(world.run(id).status, JobRunStatus::completed);
+  EXPECT_EQ(world.run(id).started_at, kStart + 1h + 30min);
+}
+
+TEST(JobWork, HasLeftOfItsTimeoutWhatItHadWhenItWasGivenBack) {
+  World world;
+  const auto first = world.worker("first");
+  const auto second = world.worker("second");
+  const JobRunId id = world.queued(first);
+  std::stop_source stop;
+  first.job->before = [&](const JobRun&, int done, std::stop_token) -> Result<void> {
+    if (done == 0) return {};
+    world.clock.advance(40min);
+    stop.request_stop();
+    return fail(ErrorCode::unavailable, "stopped");
+  };
+  ASSERT_TRUE(*first->work_once(stop.get_token()));
+  world.clock.advance(65min);
+  second.job->before = [&](const JobRun& run, int done, std::stop_token) -> Result<void> {
+    EXPECT_EQ(run.deadline, kStart + 105min + 20min);
+    EXPECT_EQ(run.started_at, kStart);
+    if (done == 2) world.clock.advance(20min);
+    return {};
+  };
+  ASSERT_TRUE(*second->work_once());
+  EXPECT_EQ(world.run(id).status, JobRunStatus::completed) << "its last slice was worth committing";
+}
+
 TEST(JobWork, IsCountedByItsDurationWhoeverClosesIt) {
   World world;
   const auto worker = world.worker();

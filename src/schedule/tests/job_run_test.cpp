@@ -99,13 +99,14 @@ TEST(JobRun, WaitsForItsNextAttemptAfterOneThatFailed) {
   expected.holder = "";
   expected.error = "disk is full";
   expected.due_at = kNow + minutes(1) + seconds(1);
+  expected.deadline = *before.deadline + spec().start_timeout;
   EXPECT_EQ(attempt_failed(before, spec(), "disk is full", true, kNow + minutes(1)), expected);
 }
 
 TEST(JobRun, KeepsTheDeadlineOfItsFirstStartThroughLaterAttempts) {
   const JobRun first = running();
   const JobRun waiting = attempt_failed(first, spec(), "no", true, kNow + minutes(1));
-  const JobRun second = claimed(waiting, spec(), "worker-2", kNow + minutes(2), kLease);
+  const JobRun second = claimed(waiting, spec(), "worker-2", *waiting.due_at, kLease);
   EXPECT_EQ(second.attempt, 2);
   EXPECT_EQ(second.takeovers, 0);
   EXPECT_EQ(second.deadline, first.deadline);
@@ -200,6 +201,51 @@ TEST(JobRunNames, AreReadAsTheyAreWritten) {
   EXPECT_EQ(parse_triggered_by("cron"), std::nullopt);
 }
 
+TEST(JobRun, ThatIsGivenBackGoesOnInTheSameAttempt) {
+  JobRun run = running();
+  run.checkpoint = "half";
+  run.error = "of the attempt before";
+  const JobRun back = given_back(run, spec(), kNow + minutes(30));
+  JobRun expected = run;
+  expected.status = JobRunStatus::queued;
+  expected.holder = "";
+  expected.attempt = 0;
+  expected.due_at = kNow + minutes(30);
+  expected.deadline = back.deadline;
+  EXPECT_EQ(back, expected);
+  EXPECT_EQ(claimed(back, spec(), "worker-2", kNow + minutes(31), kLease).attempt, run.attempt);
+}
+
+TEST(JobRun, DoesNotUseUpItsTimeoutWhileNobodyHasIt) {
+  JobRun run = running();
+  const Timestamp start = *run.started_at;
+  run.checkpoint = "half";
+  const JobRun back = given_back(run, spec(), start + minutes(30));
+  EXPECT_EQ(back.deadline, start + minutes(30) + spec().start_timeout + spec().timeout - minutes(30))
+      << "the end if nobody ever takes it";
+  const Timestamp monday = start + std::chrono::hours(60);
+  const JobRun again = claimed(back, spec(), "worker-2", monday, kLease);
+  EXPECT_EQ(again.started_at, start);
+  EXPECT_EQ(again.deadline, monday + spec().timeout - minutes(30));
+}
+
+TEST(JobRun, ThatIsGivenBackBeforeItsFirstSliceWasNeverStarted) {
+  const JobRun run = running();
+  const Timestamp later = *run.started_at + seconds(1);
+  JobRun as_new = queued();
+  as_new.due_at = later;
+  as_new.deadline = later + spec().start_timeout + spec().timeout;
+  EXPECT_EQ(given_back(run, spec(), later), as_new);
+}
+
+TEST(JobRun, UsesUpItsTimeoutByTheDelayBeforeItsNextAttemptButNotByAnyLongerWait) {
+  const JobRun run = running();
+  const JobRun waits = attempt_failed(run, spec(), "no", true, *run.started_at + minutes(5));
+  const milliseconds used = *waits.due_at - *run.started_at;
+  const JobRun again = claimed(waits, spec(), "worker-2", *waits.due_at + std::chrono::hours(12), kLease);
+  EXPECT_EQ(again.deadline, *waits.due_at + std::chrono::hours(12) + spec().timeout - used);
+}
+
 // Whatever happens to a run, in any order that its state allows: what everybody relies on holds after each step.
 RC_GTEST_PROP(JobRunStory, KeepsItsPromises, ()) {
   JobSpec limits = spec();
@@ -209,7 +255,6 @@ RC_GTEST_PROP(JobRunStory, KeepsItsPromises, ()) {
   Timestamp now = kNow;
   JobRun run;
   run = triggered(std::move(run), limits, now);
-  std::optional<Timestamp> recorded_at;
   std::optional<Timestamp> first_start;
   int failures = 0;
   for (int step = 0; step < 60 && is_open(run.status); ++step) {
@@ -220,11 +265,15 @@ RC_GTEST_PROP(JobRunStory, KeepsItsPromises, ()) {
                   now);
     } else if (run.status == JobRunStatus::pending) {
       run = recorded(run, limits, now);
-      recorded_at = now;
     } else if (run.status == JobRunStatus::queued || *rc::gen::inRange(0, 2) == 0) {
       now = std::max(now, *run.due_at);
       run = claimed(run, limits, "w", now, kLease);
       if (!first_start) first_start = now;
+    } else if (*rc::gen::inRange(0, 3) == 0) {
+      const bool has_worked = *rc::gen::inRange(0, 2) == 0;
+      if (has_worked) run.checkpoint = "here";
+      run = given_back(run, limits, now);
+      if (run.checkpoint.empty()) first_start.reset();
     } else {
       const bool retryable = *rc::gen::inRange(0, 5) != 0;
       run = attempt_failed(run, limits, "e", retryable, now);
@@ -239,16 +288,15 @@ RC_GTEST_PROP(JobRunStory, KeepsItsPromises, ()) {
     RC_ASSERT(run.ended_at.has_value() == !is_open(run.status));
     RC_ASSERT(run.holder.empty() == (run.status != JobRunStatus::running));
     RC_ASSERT(run.started_at == first_start);
-    if (first_start) {
-      RC_ASSERT(run.deadline == *first_start + limits.timeout);
-    } else if (recorded_at) {
-      RC_ASSERT(run.deadline == *recorded_at + limits.start_timeout + limits.timeout);
-    } else {
-      RC_ASSERT(run.deadline == std::nullopt);
+    if (run.status == JobRunStatus::running) RC_ASSERT(*run.deadline <= now + limits.timeout);
+    if (run.status == JobRunStatus::queued) {
+      RC_ASSERT(*run.deadline >= *run.due_at + limits.start_timeout);
+      RC_ASSERT(*run.deadline <= *run.due_at + limits.start_timeout + limits.timeout);
     }
+    if (run.status == JobRunStatus::pending) RC_ASSERT(run.deadline == std::nullopt);
     // Whatever it waits for, there is a time at which somebody ends it.
     if (is_open(run.status) && run.status != JobRunStatus::pending) RC_ASSERT(run.deadline.has_value());
-    RC_ASSERT(run.attempt >= before.attempt);
+    RC_ASSERT(run.attempt >= before.attempt - 1);  // one less: given back
     RC_ASSERT(run.attempt <= limits.attempts_max);
     RC_ASSERT(run.attempt - failures <= 1);
   }
