@@ -277,15 +277,10 @@ Result<TriggerAnswer> Scheduler::trigger(const TriggerRequest& request) {
     return fail(ErrorCode::not_found, "no job '{}'; there are: {}", request.job,
                 core.catalog.all().empty() ? "none" : core.catalog.names());
   }
-  if (request.metadata.size() > schedule::kMetadataBytesMax) {
-    return fail(ErrorCode::invalid_argument, "metadata: {} bytes; allowed: an object of up to {} bytes",
-                request.metadata.size(), schedule::kMetadataBytesMax);
-  }
   const auto metadata = json::Document::parse(request.metadata);
   if (!metadata) return std::unexpected(with_context(metadata.error(), "metadata"));
-  if (!metadata->root().is_object()) {
-    return fail(ErrorCode::invalid_argument, "metadata: {} {}; allowed: an object", name(metadata->root().kind()),
-                delivery::bounded_reason(metadata->root().raw().substr(0, 100)));
+  if (const auto shape = schedule::check_metadata_shape(metadata->root()); !shape) {
+    return std::unexpected(with_context(shape.error(), "metadata"));
   }
   if (core.check_metadata) {
     TRY(core.check_metadata(request.job, metadata->root()));

@@ -61,9 +61,9 @@ class Scheduler final : public delivery::Handler {
   /// `workflow.job.completed`, `workflow.job.failed`.
   [[nodiscard]] static std::vector<std::string> bindings();
   /// Closes the runs that these events are about (matched by `runId`, else `causationId`, else, if they name neither,
-  /// the oldest open run of that job), triggers what waited for it, pauses the schedule whose run failed if it wants
-  /// that. An event about a run that is closed leads to no more than that follow-up; one about none, or of another
-  /// tenant than the system's, changes nothing.
+  /// the oldest pending run of that job), triggers what waited for it, pauses the schedule whose run failed if it wants
+  /// that. An event about a run that is closed leads to no more than that follow-up; one about none, about one that the
+  /// BatchJobWorker has in hand, of another job, or of another tenant than the system's, changes nothing.
   [[nodiscard]] Result<Apply> prepare(std::span<const bus::Delivery> batch) override;
   void committed() override;
 

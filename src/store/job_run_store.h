@@ -45,14 +45,9 @@ class JobRunStore {
   /// The run that this `workflow.job.trigger` caused; one place per trigger, in order.
   [[nodiscard]] virtual Result<std::vector<std::optional<JobRunId>>> find_by_trigger(
       std::span<const EventId> triggers) const = 0;
-  /// Open runs of the job, at most `count_max`, those first that were created first.
-  [[nodiscard]] virtual Result<std::vector<JobRunId>> oldest_open(std::string_view job,
-                                                                  std::size_t count_max) const = 0;
-  /// The open run of the job that was created first, or nothing.
-  [[nodiscard]] Result<std::optional<JobRunId>> oldest_open(std::string_view job) const {
-    TRY_ASSIGN(const auto open, oldest_open(job, 1));
-    return open.empty() ? std::nullopt : std::optional(open.front());
-  }
+  /// Pending runs of the job, at most `count_max`, those first that were created first.
+  [[nodiscard]] virtual Result<std::vector<JobRunId>> oldest_pending(std::string_view job,
+                                                                     std::size_t count_max) const = 0;
   /// One place per schedule, in order.
   [[nodiscard]] virtual Result<std::vector<OpenRuns>> open_of(std::span<const std::string> schedules,
                                                               std::size_t count_max) const = 0;

@@ -101,10 +101,6 @@ class JobRunContract : public StoreContract {
     }));
     return found.empty() ? std::vector<std::uint32_t>() : numbers(found[0].ids);
   }
-  std::uint32_t oldest_open(std::string_view job) {
-    const auto found = value(read([&](const Transaction& t) { return t.job_runs().oldest_open(job); }));
-    return found ? number(*found) : 0;
-  }
   std::vector<std::uint32_t> heartbeat(std::vector<std::uint32_t> runs, std::string_view holder, int due_at) {
     std::vector<JobRunId> ids;
     for (const auto n : runs) ids.push_back(id<JobRunId>(n));
@@ -288,30 +284,19 @@ TEST_P(JobRunContract, ProlongsTheLeaseOfWhoHasARunWithoutANewVersion) {
   EXPECT_EQ(heartbeat({}, "worker", 700), Numbers{});
 }
 
-TEST_P(JobRunContract, KnowsTheOldestOpenRunOfAJob) {
-  JobRun created_first = run(9, JobRunStatus::running);
+TEST_P(JobRunContract, KnowsThePendingRunsOfAJobTheOldestFirst) {
+  JobRun created_first = run(9, JobRunStatus::pending);
   created_first.created_at = at(2);
-  insert({run(1, JobRunStatus::completed), run(3, JobRunStatus::pending), created_first, run(5, JobRunStatus::queued),
-          run(2, JobRunStatus::pending, "other")});
-  EXPECT_EQ(oldest_open("outcome-sync"), 9U);
-  update({{run(9, JobRunStatus::failed), 1}});
-  EXPECT_EQ(oldest_open("outcome-sync"), 3U);
-  EXPECT_EQ(oldest_open("other"), 2U);
-  EXPECT_EQ(oldest_open("none"), 0U);
-}
-
-TEST_P(JobRunContract, KnowsSeveralOpenRunsOfAJobTheOldestFirst) {
-  JobRun created_first = run(9, JobRunStatus::running);
-  created_first.created_at = at(2);
-  insert({run(1, JobRunStatus::completed), run(3, JobRunStatus::pending), created_first, run(5, JobRunStatus::queued),
-          run(2, JobRunStatus::pending, "other")});
-  const auto oldest = [&](std::size_t count_max) {
-    return numbers(value(
-        read([&](const Transaction& t) { return t.job_runs().oldest_open("outcome-sync", count_max); })));
+  insert({run(1, JobRunStatus::completed), run(3, JobRunStatus::pending), created_first, run(4, JobRunStatus::running),
+          run(5, JobRunStatus::queued), run(6, JobRunStatus::pending), run(2, JobRunStatus::pending, "other")});
+  const auto oldest = [&](std::string_view job, std::size_t count_max) {
+    return numbers(value(read([&](const Transaction& t) { return t.job_runs().oldest_pending(job, count_max); })));
   };
-  EXPECT_EQ(oldest(10), (Numbers{9, 3, 5}));
-  EXPECT_EQ(oldest(2), (Numbers{9, 3}));
-  EXPECT_EQ(oldest(0), Numbers{});
+  EXPECT_EQ(oldest("outcome-sync", 10), (Numbers{9, 3, 6}));
+  EXPECT_EQ(oldest("outcome-sync", 2), (Numbers{9, 3}));
+  EXPECT_EQ(oldest("outcome-sync", 0), Numbers{});
+  EXPECT_EQ(oldest("other", 10), Numbers{2});
+  EXPECT_EQ(oldest("none", 10), Numbers{});
 }
 
 TEST_P(JobRunContract, KnowsTheOpenRunsOfSchedules) {

@@ -50,12 +50,20 @@ class Applying {
     std::set<JobRunId> closed;
     TRY_ASSIGN(const auto runs, work_.change(std::move(ids), [&](const JobRun& run) -> std::optional<JobRun> {
       closed.erase(run.id);
-      if (!schedule::is_open(run.status)) return std::nullopt;
+      if (run.status != JobRunStatus::pending) return std::nullopt;
       closed.insert(run.id);
       return ended(run, *of_run.at(run.id).front());
     }));
     for (const JobRun& run : runs) {
       const auto& about = of_run.at(run.id);
+      if (schedule::is_open(run.status)) {
+        // The BatchJobWorker has it, and ends it in a transaction of its own.
+        for (std::size_t i = 0; i < about.size(); ++i) work_.tally().add(AnswerKind::unknown);
+        work_.tally().warnings.push_back(
+            fmt::format("an event says that run {} of job '{}' ended, which is {} here: it closes nothing",
+                        run.id.to_string(), run.job, schedule::name(run.status)));
+        continue;
+      }
       for (const Answer* const answer : about) {
         const bool matched = (closed.contains(run.id) && answer == about.front()) || is_how_it_ended(run, *answer);
         work_.tally().add(matched ? AnswerKind::matched : AnswerKind::late);
@@ -88,8 +96,9 @@ class Applying {
  private:
   using ByRun = std::map<JobRunId, std::vector<const Answer*>>;
 
-  /// By the run's id, else the trigger's, else the job's oldest open run. Who names a run or a trigger means no other.
-  /// The schedules of these runs are locked then: whoever attends to a schedule locks it before its runs, too.
+  /// By the run's id, else the trigger's, else the job's oldest pending run. Who names a run or a
+  /// trigger means no other. The schedules of these runs are locked then: whoever attends to a schedule locks it before
+  /// its runs, too.
   Result<ByRun> match(const std::vector<Answer>& answers) {
     std::vector<JobRunId> named;
     for (const Answer& answer : answers) {
@@ -131,7 +140,7 @@ class Applying {
     // A run that another answer means is none of those that are just the oldest.
     const std::size_t meant = of_run.size();
     for (const auto& [job, about] : nameless) {
-      TRY_ASSIGN(auto oldest, runs_.oldest_open(job, about.size() + meant));
+      TRY_ASSIGN(auto oldest, runs_.oldest_pending(job, about.size() + meant));
       std::erase_if(oldest, [&](const JobRunId& id) { return of_run.contains(id); });
       for (std::size_t i = 0; i < about.size(); ++i) {
         if (i < oldest.size()) {
@@ -151,7 +160,8 @@ class Applying {
     if (ids.empty()) return {};
     TRY_ASSIGN(const auto found, runs_.find(ids));
     for (const auto& stored : found) {
-      if (stored) known_.insert_or_assign(stored->run.id, Of{stored->run.job, stored->run.schedule});
+      if (!stored) continue;
+      known_.insert_or_assign(stored->run.id, Of{stored->run.job, stored->run.schedule});
     }
     return {};
   }

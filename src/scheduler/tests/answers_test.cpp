@@ -123,6 +123,26 @@ TEST_F(Answers, ThatNameARunOrATriggerThatIsNotKnownCloseNoOther) {
   EXPECT_EQ(answers("unknown"), 2);
 }
 
+TEST_F(Answers, CloseNoRunThatTheBatchJobWorkerHasInHand) {
+  const JobRunId at_work = trigger();
+  World::must(world_.store.transact([&](store::Transaction& transaction) -> Result<void> {
+    TRY_ASSIGN(auto stored, std::as_const(transaction).job_runs().find(at_work));
+    stored->run.status = JobRunStatus::running;
+    TRY_ASSIGN(const auto written, transaction.job_runs().update({&*stored, 1}));
+    EXPECT_TRUE(written.front());
+    return {};
+  }));
+  const JobRunId pending = trigger();
+  World::must(world_.deliver({world_.completed(world_.run(at_work)), world_.failed(world_.run(at_work))}));
+  EXPECT_EQ(world_.run(at_work).status, JobRunStatus::running);
+  EXPECT_EQ(answers("unknown"), 2);
+  // One that names nothing means the oldest of those that nobody here works on.
+  World::must(world_.deliver({world_.event(
+      events::kJobCompleted, R"({"job":"report","status":"done","completedAt":"2026-03-01T10:00:00Z"})")}));
+  EXPECT_EQ(world_.run(at_work).status, JobRunStatus::running);
+  EXPECT_EQ(world_.run(pending).status, JobRunStatus::completed);
+}
+
 TEST_F(Answers, OfAnotherJobThanTheRunsCloseNothingAndAreSaid) {
   const JobRunId open = trigger();
   schedule::JobRun confused = world_.run(open);

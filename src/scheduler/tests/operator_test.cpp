@@ -46,7 +46,7 @@ TEST_F(Operator, IsToldWhatCannotBeTriggered) {
   expect_error(world_.scheduler->trigger({.job = "sync"}), ErrorCode::not_found,
                "no job 'sync'; there are: outcome-sync, report");
   expect_error(world_.scheduler->trigger({.job = "report", .metadata = "[1]"}), ErrorCode::invalid_argument,
-               "metadata: array [1]; allowed: an object");
+               "metadata: [1]; allowed: an object");
   expect_error(world_.scheduler->trigger({.job = "report", .metadata = "{"}), ErrorCode::invalid_argument,
                "metadata: ");
   expect_error(world_.scheduler->trigger({.job = "outcome-sync", .metadata = R"({"surprise":1})"}),
@@ -462,14 +462,14 @@ TEST_F(Configuration, ChangesManyInTransactionsOfBoundedSizeAndGoesOnWhereItBrok
   };
   World::must(configure(many(OverlapPolicy::skip, 0)));
   world_.clock.set(kStart + 10min);
-  // s00 to s09 go, ten change, ten are new: four of them and three of the others in each transaction.
+  // s00 to s09 go, ten change, ten are new: seven in each transaction, and one or two before it for what is due.
   const auto wanted = many(OverlapPolicy::allow_all, 10);
   std::stop_source stop;
   stop.request_stop();
   expect_error(world_.scheduler->configure(wanted, stop.get_token()), ErrorCode::unavailable, "stopped");
   EXPECT_TRUE(world_.find("s00"));
   world_.store.transactions = 0;
-  world_.store.dies_at = 5;  // each has one before it that accounts for what is due
+  world_.store.dies_at = 5;  // that of s07 to s13
   expect_error(configure(wanted), ErrorCode::unavailable, "died");
   EXPECT_FALSE(world_.find("s00"));
   EXPECT_TRUE(world_.find("s09"));

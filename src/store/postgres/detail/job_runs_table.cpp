@@ -92,14 +92,12 @@ Result<std::vector<std::optional<JobRunId>>> JobRunsTable::find_by_trigger(std::
   return found;
 }
 
-Result<std::vector<JobRunId>> JobRunsTable::oldest_open(std::string_view job, std::size_t count_max) const {
-  std::vector<JobRunId> open;
-  if (!is_text(job)) return open;
+Result<std::vector<JobRunId>> JobRunsTable::oldest_pending(std::string_view job, std::size_t count_max) const {
+  if (!is_text(job)) return std::vector<JobRunId>();
   TRY_ASSIGN(const Rows rows,
-             connection_.run("SELECT id FROM job_runs WHERE job = $1 AND status <= 2 ORDER BY created_at, id LIMIT $2",
+             connection_.run("SELECT id FROM job_runs WHERE job = $1 AND status = 0 ORDER BY created_at, id LIMIT $2",
                              Params().add_text(job).add(count_max)));
-  for (const Row row : rows) open.push_back(row.id<JobRunId>(0));
-  return open;
+  return read_ids(rows);
 }
 
 Result<std::vector<OpenRuns>> JobRunsTable::open_of(std::span<const std::string> schedules,

@@ -211,7 +211,7 @@ class JobRunsTable final : public JobRunStore {
   using JobRunStore::find;
   Result<std::vector<std::optional<StoredJobRun>>> find(std::span<const JobRunId> ids) const override;
   Result<std::vector<std::optional<JobRunId>>> find_by_trigger(std::span<const EventId> triggers) const override;
-  Result<std::vector<JobRunId>> oldest_open(std::string_view job, std::size_t count_max) const override;
+  Result<std::vector<JobRunId>> oldest_pending(std::string_view job, std::size_t count_max) const override;
   Result<std::vector<OpenRuns>> open_of(std::span<const std::string> schedules, std::size_t count_max) const override;
   Result<std::vector<JobRunId>> due(schedule::JobRunStatus status, Timestamp now, std::size_t count_max) const override;
   Result<std::vector<JobRunId>> past_deadline(Timestamp now, std::size_t count_max) const override;

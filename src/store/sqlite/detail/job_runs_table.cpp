@@ -107,10 +107,10 @@ Result<std::vector<std::optional<JobRunId>>> JobRunsTable::find_by_trigger(std::
   return found;
 }
 
-Result<std::vector<JobRunId>> JobRunsTable::oldest_open(std::string_view job, std::size_t count_max) const {
+Result<std::vector<JobRunId>> JobRunsTable::oldest_pending(std::string_view job, std::size_t count_max) const {
   TRY_ASSIGN(
       Statement* const select,
-      connection_.statement("SELECT id FROM job_runs WHERE job = ? AND status <= 2 ORDER BY created_at, id LIMIT ?"));
+      connection_.statement("SELECT id FROM job_runs WHERE job = ? AND status = 0 ORDER BY created_at, id LIMIT ?"));
   return read_ids(select->bind_text(job).bind(static_cast<std::int64_t>(count_max)));
 }
 

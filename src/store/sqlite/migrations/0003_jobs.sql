@@ -65,7 +65,7 @@ CREATE UNIQUE INDEX job_runs_by_trigger ON job_runs (trigger_id);
 CREATE INDEX job_runs_due ON job_runs (status, due_at) WHERE status <= 2;
 CREATE INDEX job_runs_deadline ON job_runs (deadline) WHERE status <= 2 AND deadline IS NOT NULL;
 CREATE INDEX job_runs_open_by_schedule ON job_runs (schedule, id) WHERE status <= 2;
-CREATE INDEX job_runs_open_by_job ON job_runs (job, created_at) WHERE status <= 2;
+CREATE INDEX job_runs_pending_by_job ON job_runs (job, created_at) WHERE status = 0;
 CREATE INDEX job_runs_by_job ON job_runs (job, id);
 CREATE INDEX job_runs_by_schedule ON job_runs (schedule, id);
 -- Lists of completed runs go along the indexes above, since those are the many, and lists of open ones along job_runs_due.

@@ -91,7 +91,7 @@ TEST_F(QueryPlans, OfSchedulesAndJobsGoAlongAnIndex) {
   ok(t.job_runs().update({&run, 1}));
   ok(t.job_runs().find(run.run.id));
   ok(t.job_runs().find_by_trigger({&run.run.trigger, 1}));
-  ok(t.job_runs().oldest_open("job"));
+  ok(t.job_runs().oldest_pending("job", 10));
   ok(t.job_runs().open_of(names, 10));
   ok(t.job_runs().due(JobRunStatus::queued, kStart, 10));
   ok(t.job_runs().past_deadline(kStart, 10));
@@ -128,7 +128,7 @@ TEST_F(QueryPlans, OfSchedulesAndJobsGoAlongAnIndex) {
       if (!line.starts_with("USE TEMP B-TREE")) continue;
       // Only what is open is sorted, or what was created in one millisecond: few.
       EXPECT_TRUE(lines[0].find("job_runs_due") != std::string::npos ||
-                  (lines[0].find("job_runs_open_by_job") != std::string::npos &&
+                  (lines[0].find("job_runs_pending_by_job") != std::string::npos &&
                    line == "USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"))
           << sql << ": " << line;
     }
