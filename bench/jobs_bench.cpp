@@ -184,7 +184,8 @@ void measure(benchmark::State& state, Job& job, bool write, std::string_view cou
 
 /// Argument: evaluations of a slice.
 void backfill(benchmark::State& state, bool write) {
-  RiskSnapshotBackfill job(installation().ledger(), installation().store(), {.slice_rows = static_cast<std::size_t>(state.range(0))});
+  RiskSnapshotBackfill job(installation().ledger(), installation().store(),
+                           {.slice_rows = static_cast<std::size_t>(state.range(0))});
   measure(state, job, write, "evaluations");
 }
 /// Argument: opportunities of a slice.
