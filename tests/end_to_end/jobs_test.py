@@ -243,9 +243,11 @@ class BuiltIn(unittest.TestCase):
             self.assertNotEqual(others["opportunityId"], week["opportunityId"])
             self.assertEqual(read("from=2025-01-01&to=2025-02-01")["snapshots"], [])
 
+            # Counted after the commit that shows the run as ended.
+            duration = 'batch_job_duration_seconds_count{batch_job="risk-snapshot-backfill"}'
+            eventually(lambda: job_metrics(server)[duration] == 1, "the count")
             metrics = job_metrics(server)
             self.assertEqual(metrics['batch_job_triggers_total{batch_job="risk-snapshot-backfill"}'], 1)
-            self.assertEqual(metrics['batch_job_duration_seconds_count{batch_job="risk-snapshot-backfill"}'], 1)
             self.assertEqual(metrics["batch_job_oldest_running_seconds"], 0)
 
             for query, status, words in (("from=2026-03-09&to=2026-03-02", 400, ("2026-03-09", "2026-03-02")),
@@ -361,7 +363,8 @@ class BuiltIn(unittest.TestCase):
             found = self.ended(server, run_id)
             self.assertEqual((found["status"], found["attempt"]), ("failed", 3), found)
             self.assertIn("checkpoint {}", found["error"])
-            self.assertEqual(job_metrics(server)['batch_job_attempts_failed_total{batch_job="risk-snapshot-backfill"}'], 3)
+            failures = 'batch_job_attempts_failed_total{batch_job="risk-snapshot-backfill"}'
+            eventually(lambda: job_metrics(server)[failures] == 3, "the count")
 
 
 class External(unittest.TestCase):
@@ -419,7 +422,7 @@ class External(unittest.TestCase):
         found = self.closed(self.trigger("impatient"))
         self.assertEqual(found["status"], "failed")
         self.assertIn("1s", found["error"])
-        self.assertEqual(job_metrics(self.server)['job_runs_closed_total{why="start_timeout"}'], 1)
+        eventually(lambda: job_metrics(self.server).get('job_runs_closed_total{why="start_timeout"}') == 1, "the count")
         # An answer that comes too late changes nothing.
         self.hand_in(completed("impatient", runId=found["runId"]))
         eventually(lambda: job_metrics(self.server).get('job_answers_total{outcome="late"}') == 1, "the answer")
