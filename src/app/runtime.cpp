@@ -236,7 +236,6 @@ struct Runtime::State {
   std::unique_ptr<const events::Contracts> contracts;
   Stores stores;
   schedule::JobConfiguration job_configuration;
-  bool knows_jobs = true;  // false: there may be more of them than the configuration has
   std::unique_ptr<orchestrator::Orchestrator> orchestrator;
   std::unique_ptr<jobs::BatchJobWorker> batch_jobs;
   std::unique_ptr<scheduler::Scheduler> scheduler;
@@ -314,8 +313,9 @@ struct Runtime::State {
 
   Result<void> read_jobs() {
     auto read = read_job_configuration(config);
-    if (!read && (options.needs_jobs || options.keeps_schedules)) return std::unexpected(std::move(read).error());
-    knows_jobs = read.has_value();
+    // Triggers of jobs that are not in the catalogue would fail as those of unknown ones.
+    const bool needed = options.needs_jobs || options.keeps_schedules || options.works_batch_jobs;
+    if (!read && needed) return std::unexpected(std::move(read).error());
     if (!read) log.warn("the jobs and schedules of the configuration are not used: {}", read.error().message);
     job_configuration =
         read ? *std::move(read) : schedule::JobConfiguration{.catalog = builtin_jobs(), .schedules = {}};
@@ -402,8 +402,7 @@ struct Runtime::State {
       role.sink = std::make_unique<delivery::StoreSink>(store(), *role.handler, ids, clock);
       TRY(add_loop(std::move(consumer), std::move(role)));
     }
-    // Without the catalogue, triggers of its jobs would fail as those of unknown ones.
-    if (has_role(events::kRiskAnalyticsRole) && options.works_batch_jobs && knows_jobs) {
+    if (has_role(events::kRiskAnalyticsRole) && options.works_batch_jobs) {
       TRY_ASSIGN(auto consumer, buses.bus->consume({.queue = std::string(jobs::BatchJobWorker::kQueue),
                                                     .bindings = jobs::BatchJobWorker::bindings()}));
       RunningRole role;

@@ -40,7 +40,8 @@ struct RuntimeOptions {
   /// jobs than the servers, leaves both to them.
   bool works_batch_jobs = false;
   /// Does not open if the files of jobs and schedules are wrong. Else that is a warning, the built-in jobs are those
-  /// that there are. Those who keep schedules always need them.
+  /// that there are. Who keeps schedules or works on
+  /// batch jobs always needs them.
   bool needs_jobs = false;
   /// Called with each batch that has become durable in the ledger; on the ledger's thread.
   std::function<void(std::span<const bus::Delivery>)> on_ledger_commit = nullptr;

@@ -244,7 +244,8 @@ TEST_F(RuntimeTest, NeedsGoodFilesOfJobsOnlyWhereJobsMatter) {
     run = member(ask(*runtime, api::Method::post, "/api/v1/jobs/export/trigger", "{}"), "runId");
   }
   std::ofstream(file) << "jobs:\n  - job: export\nschedules:\n  - {name: x, job: export, cron: 61 * * * *}\n";
-  for (const auto needs : {&RuntimeOptions::keeps_schedules, &RuntimeOptions::needs_jobs}) {
+  for (const auto needs :
+       {&RuntimeOptions::keeps_schedules, &RuntimeOptions::works_batch_jobs, &RuntimeOptions::needs_jobs}) {
     RuntimeOptions options;
     options.*needs = true;
     const auto error = refusal(std::move(options));
